@@ -1,0 +1,2 @@
+//! The ringleader program.
+fn main() {}
