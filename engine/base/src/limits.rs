@@ -22,7 +22,7 @@ pub const TXN_OPS_DEFAULT: u32 = 128;
 /// Store size at which puts are refused, unless `--quota-backend-bytes` says otherwise (etcd).
 pub const QUOTA_BYTES_DEFAULT: u64 = 2 << 30;
 
-const _: () = assert!(LOG_SEGMENT_BYTES % BLOCK_BYTES as u64 == 0);
+const _: () = assert!(LOG_SEGMENT_BYTES.is_multiple_of(BLOCK_BYTES as u64));
 const _: () = assert!(LOG_BATCH_BYTES <= LOG_BATCH_BACKLOG_BYTES);
 const _: () = assert!((LOG_BATCH_BACKLOG_BYTES as u64) < LOG_SEGMENT_BYTES);
 const _: () = assert!(

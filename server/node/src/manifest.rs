@@ -1,0 +1,264 @@
+//! Owns the manifest: the one place where everything that must agree is written down together.
+//! Never touches a file. Invariant: of two slots the valid one with the higher generation is the
+//! truth; a checkpoint only ever overwrites the other one.
+//!
+//! ```text
+//! slot (SLOT_BYTES, at 0 and at SLOT_BYTES), little-endian
+//!   0  magic "RLMANIF1"          8
+//!   8  format version  u16       2
+//!  10  slices          u16       2   including the meta slice, which is the last
+//!  12  body length     u32       4   bytes after this header
+//!  16  generation      u64       8
+//!  24  cluster id      u64       8
+//!  32  member id       u64       8
+//!  40  applied index   u64       8
+//!  48  applied term    u64       8
+//!  56  revision        i64       8
+//!  64  compact revision i64      8
+//!  72  checksum        u32       4   over the header with this field zero, then the body
+//!  76  body: voters u16 + u64 each, learners u16 + u64 each,
+//!      then per slice: root length u32, root bytes
+//!      zeros to the end of the slot
+//! ```
+
+use base::bytes_le::{Short, Take};
+use base::checksum::Checksum;
+use base::limits::BLOCK_BYTES;
+use bytes::{BufMut, Bytes, BytesMut};
+
+/// Bytes of one slot. More than one block: a torn write of a slot is told by its checksum, and
+/// the other slot is never touched meanwhile, so the slot itself need not be atomic.
+pub const SLOT_BYTES: usize = 16 * BLOCK_BYTES;
+const MAGIC: &[u8; 8] = b"RLMANIF1";
+const HEADER_BYTES: usize = 76;
+/// The format that this build writes, and the newest that it reads.
+pub const FORMAT_VERSION: u16 = 1;
+
+/// Everything that a checkpoint makes durable in one step.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Manifest {
+    /// Rises by one with every checkpoint; its parity picks the slot.
+    pub generation: u64,
+    /// Cluster that the data belongs to.
+    pub cluster_id: u64,
+    /// Member that the data belongs to.
+    pub member_id: u64,
+    /// Last log entry whose effects are in the roots.
+    pub applied_index: u64,
+    /// Its term.
+    pub applied_term: u64,
+    /// Revision of the store after that entry.
+    pub revision: i64,
+    /// Highest compacted revision; -1 if never compacted.
+    pub compact_revision: i64,
+    /// Voting members.
+    pub voters: Vec<u64>,
+    /// Learners.
+    pub learners: Vec<u64>,
+    /// One encoded root per slice, the meta slice last.
+    pub roots: Vec<Bytes>,
+}
+
+/// Why no manifest could be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ManifestError {
+    /// Both slots are empty: a new data directory.
+    Absent,
+    /// Something stands there, but neither slot is whole.
+    Rot,
+    /// Written by a newer program.
+    NewerFormat {
+        /// The version found.
+        found: u16,
+    },
+}
+
+impl Manifest {
+    /// Byte offset of the slot that this generation is written to.
+    pub fn slot_offset(&self) -> u64 {
+        (self.generation % 2) * SLOT_BYTES as u64
+    }
+
+    /// The whole slot. Panics if the roots do not fit, which the slice limit rules out.
+    pub fn encode(&self) -> Bytes {
+        let body = self.encode_body();
+        let mut slot = BytesMut::with_capacity(SLOT_BYTES);
+        slot.put_slice(MAGIC);
+        slot.put_u16_le(FORMAT_VERSION);
+        slot.put_u16_le(u16::try_from(self.roots.len()).expect("slices are counted in u16"));
+        slot.put_u32_le(u32::try_from(body.len()).expect("the body fits a slot"));
+        slot.put_u64_le(self.generation);
+        slot.put_u64_le(self.cluster_id);
+        slot.put_u64_le(self.member_id);
+        slot.put_u64_le(self.applied_index);
+        slot.put_u64_le(self.applied_term);
+        slot.put_i64_le(self.revision);
+        slot.put_i64_le(self.compact_revision);
+        assert_eq!(slot.len() + 4, HEADER_BYTES);
+        let sum = Checksum::new().add(&slot).add(&[0; 4]).add(&body).sum();
+        slot.put_u32_le(sum);
+        slot.put_slice(&body);
+        assert!(slot.len() <= SLOT_BYTES, "manifest of {} bytes", slot.len());
+        slot.resize(SLOT_BYTES, 0);
+        slot.freeze()
+    }
+
+    fn encode_body(&self) -> BytesMut {
+        let mut body = BytesMut::new();
+        for ids in [&self.voters, &self.learners] {
+            body.put_u16_le(u16::try_from(ids.len()).expect("members are counted in u16"));
+            ids.iter().for_each(|id| body.put_u64_le(*id));
+        }
+        for root in &self.roots {
+            body.put_u32_le(u32::try_from(root.len()).expect("a root is small"));
+            body.put_slice(root);
+        }
+        body
+    }
+
+    /// Picks the newest whole slot of the file's first `2 * SLOT_BYTES`.
+    pub fn choose(file: &Bytes) -> Result<Manifest, ManifestError> {
+        let slots = [decode(file, 0), decode(file, SLOT_BYTES)];
+        if let Some(newest) =
+            slots.iter().filter_map(|slot| slot.as_ref().ok()).max_by_key(|slot| slot.generation)
+        {
+            return Ok(newest.clone());
+        }
+        let newer = slots.iter().find_map(|slot| match slot {
+            Err(error @ ManifestError::NewerFormat { .. }) => Some(*error),
+            Ok(_) | Err(ManifestError::Absent | ManifestError::Rot) => None,
+        });
+        match newer {
+            Some(error) => Err(error),
+            None if file.iter().all(|byte| *byte == 0) => Err(ManifestError::Absent),
+            None => Err(ManifestError::Rot),
+        }
+    }
+}
+
+fn decode(file: &Bytes, at: usize) -> Result<Manifest, ManifestError> {
+    let Some(slot) = file.get(at..at + SLOT_BYTES) else { return Err(ManifestError::Absent) };
+    if slot[..8] != *MAGIC {
+        return Err(ManifestError::Rot);
+    }
+    let length = u32::from_le_bytes(slot[12..16].try_into().expect("four bytes")) as usize;
+    let Some(body) = slot.get(HEADER_BYTES..HEADER_BYTES + length) else {
+        return Err(ManifestError::Rot);
+    };
+    let stored = u32::from_le_bytes(slot[72..76].try_into().expect("four bytes"));
+    let sum = Checksum::new().add(&slot[..72]).add(&[0; 4]).add(body).sum();
+    if sum != stored {
+        return Err(ManifestError::Rot);
+    }
+    let found = u16::from_le_bytes([slot[8], slot[9]]);
+    if found > FORMAT_VERSION {
+        return Err(ManifestError::NewerFormat { found });
+    }
+    parse(slot, body).map_err(|Short| ManifestError::Rot)
+}
+
+fn parse(slot: &[u8], body: &[u8]) -> Result<Manifest, Short> {
+    let mut head = Take::new(&slot[10..]);
+    let slices = head.u16()?;
+    head.u32()?;
+    let mut manifest = Manifest {
+        generation: head.u64()?,
+        cluster_id: head.u64()?,
+        member_id: head.u64()?,
+        applied_index: head.u64()?,
+        applied_term: head.u64()?,
+        revision: head.i64()?,
+        compact_revision: head.i64()?,
+        voters: Vec::new(),
+        learners: Vec::new(),
+        roots: Vec::new(),
+    };
+    let mut rest = Take::new(body);
+    for ids in [&mut manifest.voters, &mut manifest.learners] {
+        for _ in 0..rest.u16()? {
+            ids.push(rest.u64()?);
+        }
+    }
+    for _ in 0..slices {
+        let length = rest.u32()? as usize;
+        manifest.roots.push(Bytes::copy_from_slice(rest.bytes(length)?));
+    }
+    Ok(manifest)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sample(generation: u64) -> Manifest {
+        Manifest {
+            generation,
+            cluster_id: 0xcdf8_1819_4e3a_8c32,
+            member_id: 0x8e9e_05c5_2164_694d,
+            applied_index: 77,
+            applied_term: 3,
+            revision: 41,
+            compact_revision: -1,
+            voters: vec![1, 2],
+            learners: vec![9],
+            roots: vec![Bytes::from_static(b"root zero"), Bytes::new()],
+        }
+    }
+
+    fn file(slots: &[&Manifest]) -> BytesMut {
+        let mut file = BytesMut::zeroed(2 * SLOT_BYTES);
+        for manifest in slots {
+            let at = manifest.slot_offset() as usize;
+            file[at..at + SLOT_BYTES].copy_from_slice(&manifest.encode());
+        }
+        file
+    }
+
+    #[test]
+    fn the_newest_whole_slot_wins() {
+        let (old, new) = (sample(4), sample(5));
+        let both = file(&[&old, &new]);
+        assert_eq!(Manifest::choose(&both.clone().freeze()), Ok(new.clone()));
+        let mut torn = both;
+        let at = new.slot_offset() as usize + 80;
+        torn[at] ^= 1;
+        assert_eq!(Manifest::choose(&torn.freeze()), Ok(old));
+    }
+
+    #[test]
+    fn every_flipped_bit_is_noticed() {
+        let whole = file(&[&sample(2)]);
+        for at in 0..HEADER_BYTES + sample(2).encode_body().len() {
+            let mut bad = whole.clone();
+            bad[at] ^= 0x10;
+            assert_eq!(Manifest::choose(&bad.freeze()), Err(ManifestError::Rot), "byte {at}");
+        }
+    }
+
+    #[test]
+    fn an_empty_file_is_a_new_directory() {
+        let empty = BytesMut::zeroed(2 * SLOT_BYTES).freeze();
+        assert_eq!(Manifest::choose(&empty), Err(ManifestError::Absent));
+    }
+
+    #[test]
+    fn a_newer_format_is_refused_by_its_number() {
+        let mut slot = BytesMut::from(&sample(2).encode()[..]);
+        slot[8] = 2;
+        slot[72..76].fill(0);
+        let end = HEADER_BYTES + sample(2).encode_body().len();
+        let sum = base::checksum::checksum(&slot[..end]);
+        slot[72..76].copy_from_slice(&sum.to_le_bytes());
+        slot.resize(2 * SLOT_BYTES, 0);
+        assert_eq!(
+            Manifest::choose(&slot.freeze()),
+            Err(ManifestError::NewerFormat { found: 2 })
+        );
+    }
+
+    #[test]
+    fn the_first_bytes_never_change() {
+        let slot = sample(2).encode();
+        assert_eq!(&slot[..16], b"RLMANIF1\x01\x00\x02\x00\x2b\x00\x00\x00");
+    }
+}
