@@ -4,15 +4,15 @@
 //! message or an error, never a panic.
 #![forbid(unsafe_code)]
 
-//pub mod encode;
-//pub mod error;
-//pub mod grpc;
-//pub mod method;
-//pub mod status;
+pub mod encode;
+pub mod error;
+pub mod grpc;
+pub mod method;
+pub mod status;
 
-//pub use error::ApiError;
-//pub use method::{Kind, Method};
-//pub use status::{Code, Status};
+pub use error::ApiError;
+pub use method::{Kind, Method};
+pub use status::{Code, Status};
 
 /// Messages of the v3 API.
 #[allow(missing_docs, clippy::all)]
@@ -50,5 +50,5 @@ pub mod health {
     include!(concat!(env!("OUT_DIR"), "/grpc.health.v1.rs"));
 }
 
-//#[cfg(test)]
-//mod tests;
+#[cfg(test)]
+mod tests;
