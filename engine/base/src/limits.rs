@@ -12,6 +12,29 @@ pub const LOG_BATCH_BYTES: usize = 256 << 10;
 pub const LOG_BATCH_BACKLOG_BYTES: usize = 1 << 20;
 /// Log flushes in flight at once, acknowledged in order.
 pub const LOG_FLUSHES_MAX: usize = 4;
+/// Largest data of one log entry. An entry never spans batches, so a batch can be this large.
+pub const LOG_ENTRY_BYTES_MAX: usize = 16 << 20;
+/// Log segments kept prepared beyond the one being written.
+pub const LOG_SEGMENTS_AHEAD: usize = 1;
+/// Freed log segments kept for recycling; more are removed.
+pub const LOG_SEGMENTS_SPARE_MAX: usize = 2;
+/// What recovery reads of a segment at once.
+pub const LOG_READ_BYTES: u32 = 1 << 20;
+/// How far into each later segment recovery looks for promises after the end of the log.
+pub const LOG_SCAN_BYTES: u64 = 8 << 20;
+/// Entry data kept in memory for Raft once it is applied; what is not applied stays anyway.
+pub const LOG_WINDOW_BYTES: usize = 64 << 20;
+
+/// A history block is closed once it is this long; a large record makes a longer one.
+pub const HISTORY_BLOCK_BYTES: usize = 16 << 10;
+/// A history segment is sealed once it is this long: the grain of compaction.
+pub const HISTORY_SEGMENT_BYTES: u64 = 8 << 20;
+/// Closed history blocks gather to so many bytes before they are written between checkpoints.
+pub const HISTORY_FLUSH_BYTES: usize = 256 << 10;
+/// Largest record of history: a key, its new value and the one before.
+pub const HISTORY_RECORD_BYTES_MAX: usize = 1 << 30;
+/// Room of each of the two history directories: 44 bytes a segment, 32 a block of the open one.
+pub const HISTORY_DIRECTORY_BYTES_MAX: u64 = 64 << 20;
 
 /// Largest request that goes through the log, unless `--max-request-bytes` says otherwise (etcd).
 pub const REQUEST_BYTES_DEFAULT: u32 = 1_572_864;
@@ -29,3 +52,12 @@ const _: () = assert!(
     REQUEST_BYTES_DEFAULT as usize + REQUEST_OVERHEAD_BYTES as usize
         <= LOG_SEGMENT_BYTES as usize / 4
 );
+const _: () = assert!(LOG_SEGMENTS_AHEAD >= 1);
+const _: () = assert!(LOG_ENTRY_BYTES_MAX as u64 + BLOCK_BYTES as u64 <= LOG_SEGMENT_BYTES);
+const _: () = assert!((LOG_FLUSHES_MAX * LOG_BATCH_BACKLOG_BYTES) as u64 <= LOG_SCAN_BYTES);
+const _: () = assert!(REQUEST_BYTES_DEFAULT as usize <= LOG_ENTRY_BYTES_MAX);
+const _: () = assert!(HISTORY_BLOCK_BYTES < HISTORY_SEGMENT_BYTES as usize);
+const _: () = assert!(HISTORY_DIRECTORY_BYTES_MAX.is_multiple_of(BLOCK_BYTES as u64));
+// A directory is read in one request, and a terabyte of history fits in it.
+const _: () = assert!(HISTORY_DIRECTORY_BYTES_MAX < u32::MAX as u64);
+const _: () = assert!((1 << 40) / HISTORY_SEGMENT_BYTES * 44 < HISTORY_DIRECTORY_BYTES_MAX);
