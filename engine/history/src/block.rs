@@ -41,8 +41,11 @@ pub(crate) struct Block {
 }
 
 impl Builder {
-    pub fn new() -> Builder {
-        Builder { bytes: frame::begin(), starts: Vec::new(), tombstones: 0, last: Rev::ZERO }
+    /// An empty block with room for `block_bytes` before it must grow.
+    pub fn new(block_bytes: usize) -> Builder {
+        let mut bytes = frame::begin();
+        bytes.reserve(block_bytes + BLOCK_BYTES);
+        Builder { bytes, starts: Vec::new(), tombstones: 0, last: Rev::ZERO }
     }
 
     pub fn push(&mut self, record: &Record) {

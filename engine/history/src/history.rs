@@ -121,7 +121,7 @@ impl History {
             options,
             sealed: VecDeque::new(),
             open: OpenSegment::numbered(1),
-            builder: Builder::new(),
+            builder: Builder::new(options.block_bytes),
             last: Rev::ZERO,
             compact: 0,
             purged: Rev::ZERO,
@@ -184,7 +184,7 @@ impl History {
         if self.builder.is_empty() {
             return;
         }
-        let builder = std::mem::replace(&mut self.builder, Builder::new());
+        let builder = std::mem::replace(&mut self.builder, Builder::new(self.options.block_bytes));
         let at = PageAt { segment: self.open.number, offset: self.open.offset };
         let (meta, block) = builder.seal(self.slice, at);
         self.open.offset += u64::from(meta.page.len);
