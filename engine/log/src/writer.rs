@@ -1,0 +1,422 @@
+//! Owns the writing end of the log: which records go into which batch, when a batch is written and
+//! when its records count as durable. Never writes; it hands out [`Flush`]es and is told when they
+//! are done. Invariants: no block is handed out twice; durability is reported in log order whatever
+//! the order of completions; at most `flushes_max` batches lie beyond what is durable.
+
+use std::collections::VecDeque;
+
+use base::limits::{
+    LOG_BATCH_BACKLOG_BYTES, LOG_BATCH_BYTES, LOG_ENTRY_BYTES_MAX, LOG_FLUSHES_MAX,
+    LOG_SEGMENTS_AHEAD, LOG_SEGMENTS_SPARE_MAX,
+};
+use base::{FileId, IoRequest};
+use bytes::Bytes;
+
+use crate::batch::{self, HEADER_BYTES, Heading, Identity};
+use crate::position::{Geometry, Place, Position, padded};
+use crate::reader::Resume;
+use crate::record::{ENTRY_HEAD_BYTES, HARD_STATE_BYTES, HardState, Record};
+use crate::segments::Segments;
+
+/// How a log is written. Tests shrink it; everybody else takes [`WriterConfig::standard`].
+#[derive(Clone, Copy, Debug)]
+pub struct WriterConfig {
+    /// Whose log.
+    pub identity: Identity,
+    /// Size of segments.
+    pub geometry: Geometry,
+    /// Largest data of an entry that will be appended.
+    pub entry_bytes_max: usize,
+    /// Batch cap while few wait.
+    pub batch_bytes: usize,
+    /// Batch cap under backlog.
+    pub batch_backlog_bytes: usize,
+    /// Batches that may lie beyond what is durable.
+    pub flushes_max: usize,
+    /// Segments kept prepared.
+    pub segments_ahead: usize,
+    /// Freed segments kept for recycling.
+    pub segments_spare_max: usize,
+}
+
+/// Number of an appended record, from 1, in this run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Lsn(pub u64);
+
+/// Names one flush; rises by one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Ticket(pub u64);
+
+/// Whether somebody waits for a record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Urgency {
+    /// Somebody does: write it as soon as the rules allow.
+    Wait,
+    /// Nobody does: it rides along with the next batch (a commit index alone may be forgotten).
+    Ride,
+}
+
+/// Whether more work waits behind what was appended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Backlog {
+    /// No: small batches, for latency.
+    Short,
+    /// Yes: large batches, for throughput.
+    Long,
+}
+
+/// One batch to be written. The file is opened so that its completion means durable.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Flush {
+    /// To be handed back through [`Writer::flushed`].
+    pub ticket: Ticket,
+    /// The segment.
+    pub file: FileId,
+    /// Where in it, a multiple of 4 KiB.
+    pub offset: u64,
+    /// What, a multiple of 4 KiB.
+    pub bytes: Bytes,
+}
+
+/// How far the log is durable.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Durable {
+    /// All records up to this one.
+    pub lsn: Lsn,
+    /// Everything that ends at or below here.
+    pub position: Position,
+}
+
+#[derive(Debug)]
+struct Waiting {
+    record: Record,
+    lsn: Lsn,
+    urgency: Urgency,
+}
+
+#[derive(Debug)]
+struct InFlight {
+    ticket: Ticket,
+    segment: u64,
+    after: Durable,
+    done: bool,
+}
+
+/// The writing end of one log.
+#[derive(Debug)]
+pub struct Writer {
+    config: WriterConfig,
+    segments: Segments,
+    /// Where the next batch goes, unless it does not fit.
+    next: Option<Place>,
+    epoch: u32,
+    previous: u32,
+    waiting: VecDeque<Waiting>,
+    waiting_bytes: usize,
+    /// Records of `waiting` that somebody waits for.
+    urgent: usize,
+    /// Latest hard state that was put into a batch; each new segment starts with it.
+    hard_state: Option<HardState>,
+    in_flight: VecDeque<InFlight>,
+    lsn: Lsn,
+    ticket: Ticket,
+    durable: Durable,
+    /// What the latest batch promised, and the end of the latest batch that is worth a promise.
+    promised: Position,
+    worth_promising: Position,
+    seal_wanted: bool,
+}
+
+/// Fewer than these bytes wait for the flush that is under way to end, as a share of the cap.
+/// Measured: 64 KiB cost as much as 4 KiB, so a quarter of 256 KiB is where gathering stops to pay.
+const GATHER_SHARE: usize = 4;
+
+impl WriterConfig {
+    /// The bounds of [`base::limits`].
+    pub fn standard(identity: Identity) -> WriterConfig {
+        WriterConfig {
+            identity,
+            geometry: Geometry::STANDARD,
+            entry_bytes_max: LOG_ENTRY_BYTES_MAX,
+            batch_bytes: LOG_BATCH_BYTES,
+            batch_backlog_bytes: LOG_BATCH_BACKLOG_BYTES,
+            flushes_max: LOG_FLUSHES_MAX,
+            segments_ahead: LOG_SEGMENTS_AHEAD,
+            segments_spare_max: LOG_SEGMENTS_SPARE_MAX,
+        }
+    }
+
+    fn check(&self) {
+        let largest = HEADER_BYTES + HARD_STATE_BYTES + ENTRY_HEAD_BYTES + self.entry_bytes_max;
+        assert!(padded(largest) <= self.geometry.segment_bytes() as usize);
+        assert!(self.entry_bytes_max <= LOG_ENTRY_BYTES_MAX);
+        assert!(HEADER_BYTES < self.batch_bytes);
+        assert!(self.batch_bytes <= self.batch_backlog_bytes);
+        assert!(self.batch_backlog_bytes <= RECORDS_MAX * ENTRY_HEAD_BYTES);
+        assert!(1 <= self.flushes_max);
+    }
+}
+
+/// A batch counts its records in 16 bits.
+const RECORDS_MAX: usize = u16::MAX as usize;
+const _: () = assert!(LOG_BATCH_BACKLOG_BYTES <= RECORDS_MAX * ENTRY_HEAD_BYTES);
+
+impl Writer {
+    /// Starts a log in an empty directory. Nothing can be flushed before the first
+    /// [`Writer::poll_upkeep`] is carried out.
+    pub fn create(config: WriterConfig) -> Writer {
+        let resume =
+            Resume { next: None, previous: 0, epoch: 1, live: vec![], ready: vec![], state: None };
+        Writer::resume(config, resume)
+    }
+
+    /// Goes on where recovery found the end. What recovery read is durable (it synced first), so the
+    /// first batch promises all of it; a seal is queued in case no other batch comes soon.
+    pub fn resume(config: WriterConfig, resume: Resume) -> Writer {
+        config.check();
+        let end = resume.next.map_or(Position::START, |place| config.geometry.position(place));
+        Writer {
+            segments: Segments::new(
+                config.geometry,
+                config.segments_ahead,
+                config.segments_spare_max,
+                &resume.live,
+                &resume.ready,
+            ),
+            config,
+            next: resume.next,
+            epoch: resume.epoch,
+            previous: resume.previous,
+            waiting: VecDeque::new(),
+            waiting_bytes: 0,
+            urgent: 0,
+            hard_state: resume.state,
+            in_flight: VecDeque::new(),
+            lsn: Lsn(0),
+            ticket: Ticket(0),
+            durable: Durable { lsn: Lsn(0), position: end },
+            promised: Position::START,
+            worth_promising: end,
+            seal_wanted: resume.next.is_some(),
+        }
+    }
+
+    /// Queues a record behind all others. Durable once [`Writer::durable`] reaches the answer.
+    pub fn append(&mut self, record: Record, urgency: Urgency) -> Lsn {
+        if let Record::Entry(entry) = &record {
+            assert!(entry.data.len() <= self.config.entry_bytes_max);
+        }
+        if let Record::HardState(state) = &record
+            && let Some(lsn) = self.replace_waiting_state(*state, urgency)
+        {
+            return lsn;
+        }
+        self.lsn = Lsn(self.lsn.0 + 1);
+        self.waiting_bytes += record.encoded_bytes();
+        self.urgent += usize::from(urgency == Urgency::Wait);
+        self.waiting.push_back(Waiting { record, lsn: self.lsn, urgency });
+        self.lsn
+    }
+
+    /// The next batch, if one should be written now: at once while nothing is under way, otherwise
+    /// when enough has gathered. `None` also while no segment is prepared; see
+    /// [`Writer::poll_upkeep`].
+    pub fn poll_flush(&mut self, backlog: Backlog) -> Option<Flush> {
+        let cap = match backlog {
+            Backlog::Short => self.config.batch_bytes,
+            Backlog::Long => self.config.batch_backlog_bytes,
+        };
+        if !self.should_flush(cap) {
+            return None;
+        }
+        let place = self.place_for_next()?;
+        Some(self.build(place, cap))
+    }
+
+    /// A flush is durable. Completions may come in any order.
+    pub fn flushed(&mut self, ticket: Ticket) {
+        let flush = self
+            .in_flight
+            .iter_mut()
+            .find(|flush| flush.ticket == ticket && !flush.done)
+            .unwrap_or_else(|| unreachable!("completed but not in flight: {ticket:?}"));
+        flush.done = true;
+        while let Some(first) = self.in_flight.pop_front_if(|flush| flush.done) {
+            assert!(self.durable.position < first.after.position);
+            assert!(self.durable.lsn <= first.after.lsn);
+            self.durable = first.after;
+            self.segments.settle(first.segment);
+        }
+    }
+
+    /// How far the log is durable.
+    pub fn durable(&self) -> Durable {
+        self.durable
+    }
+
+    /// Tells the writer that the log is idle: if the latest acknowledged batch has no later one to
+    /// promise it, an empty one is queued (with it, what rides along). Call it some 100 ms after the
+    /// last flush and before stopping. Cheap when there is nothing to do.
+    pub fn seal(&mut self) {
+        if self.in_flight.is_empty() && self.promised < self.worth_promising {
+            self.seal_wanted = true;
+        }
+    }
+
+    /// Whether anything is queued or under way: an orderly stop seals and drains until it is not.
+    pub fn is_idle(&self) -> bool {
+        self.in_flight.is_empty() && self.urgent == 0 && !self.seal_wanted
+    }
+
+    /// Bytes of records that wait for a batch.
+    pub fn waiting_bytes(&self) -> usize {
+        self.waiting_bytes
+    }
+
+    /// Upkeep of segments: a `Prepare`, answered by [`Writer::prepared`], or a `Remove`, answered by
+    /// [`Writer::removed`]. One at a time.
+    pub fn poll_upkeep(&mut self) -> Option<IoRequest> {
+        self.segments.poll_upkeep()
+    }
+
+    /// Segment `number` is ready under its name.
+    pub fn prepared(&mut self, number: u64) {
+        self.segments.prepared(number);
+    }
+
+    /// Segment `number` is gone.
+    pub fn removed(&mut self, number: u64) {
+        self.segments.removed(number);
+    }
+
+    /// Entries up to `index` will not be asked for again: the checkpoint that holds them is durable.
+    pub fn release(&mut self, index: u64) {
+        self.segments.release(index);
+        if let Some(durable) = self.durable_segment() {
+            self.segments.settle(durable);
+        }
+    }
+
+    /// The oldest segment that recovery must read, for the manifest.
+    pub fn first_needed(&self) -> Option<u64> {
+        self.segments.first_needed()
+    }
+
+    /// Segments that hold the log, for metrics and for deciding on a checkpoint.
+    pub fn live_segments(&self) -> usize {
+        self.segments.live_count()
+    }
+
+    /// A waiting hard state at the very end of the queue is replaced by its successor.
+    fn replace_waiting_state(&mut self, state: HardState, urgency: Urgency) -> Option<Lsn> {
+        let last = self.waiting.back_mut()?;
+        let Record::HardState(old) = &mut last.record else { return None };
+        assert!(old.term <= state.term);
+        *old = state;
+        if last.urgency == Urgency::Ride && urgency == Urgency::Wait {
+            last.urgency = Urgency::Wait;
+            self.urgent += 1;
+        }
+        Some(last.lsn)
+    }
+
+    fn should_flush(&self, cap: usize) -> bool {
+        if self.urgent == 0 && !self.seal_wanted {
+            return false;
+        }
+        match self.in_flight.len() {
+            0 => true,
+            busy if busy < self.config.flushes_max => cap / GATHER_SHARE <= self.waiting_bytes,
+            _ => false,
+        }
+    }
+
+    /// Where the next batch goes: here if at least its first record fits, else the next segment.
+    fn place_for_next(&mut self) -> Option<Place> {
+        let first = self.waiting.front().map_or(0, |waiting| waiting.record.encoded_bytes());
+        let need = padded(HEADER_BYTES + first);
+        match self.next {
+            Some(place) if need <= self.config.geometry.room(place) => Some(place),
+            Some(_) | None => {
+                let segment = self.segments.open_next()?;
+                let place = Place { segment, offset: 0 };
+                self.next = Some(place);
+                Some(place)
+            }
+        }
+    }
+
+    fn build(&mut self, place: Place, cap: usize) -> Flush {
+        let urgent = self.urgent;
+        let records = self.gather(place, cap);
+        let heading = Heading {
+            identity: self.config.identity,
+            place,
+            epoch: self.epoch,
+            previous: self.previous,
+            synced_through: self.durable.position,
+        };
+        let sealed = batch::encode(heading, &records);
+        assert!(sealed.bytes.len() <= self.config.geometry.room(place));
+        let next = Place { offset: place.offset + sealed.bytes.len() as u32, ..place };
+        let after = Durable { lsn: self.taken(), position: self.config.geometry.position(next) };
+        self.next = Some(next);
+        self.previous = sealed.sum;
+        self.promised = heading.synced_through;
+        if self.urgent < urgent {
+            // Otherwise only records that may be forgotten: a seal needs no seal.
+            self.worth_promising = after.position;
+        }
+        self.seal_wanted = false;
+        self.ticket = Ticket(self.ticket.0 + 1);
+        let ticket = self.ticket;
+        self.in_flight.push_back(InFlight { ticket, segment: place.segment, after, done: false });
+        let (file, offset) = (FileId::Log(place.segment), u64::from(place.offset));
+        Flush { ticket, file, offset, bytes: sealed.bytes }
+    }
+
+    /// Takes the records of one batch: at least one if any waits, at most what cap and segment hold.
+    fn gather(&mut self, place: Place, cap: usize) -> Vec<Record> {
+        let room = cap.min(self.config.geometry.room(place)) - HEADER_BYTES;
+        let mut records = Vec::with_capacity(self.waiting.len().min(RECORDS_MAX));
+        let mut used = 0;
+        if place.offset == 0
+            && let Some(state) = self.hard_state
+        {
+            // So that an older segment can go whatever it holds: this one needs no other.
+            records.push(Record::HardState(state));
+            used = HARD_STATE_BYTES;
+        }
+        let repeated = records.len();
+        while let Some(waiting) = self.waiting.front() {
+            let bytes = waiting.record.encoded_bytes();
+            if repeated < records.len() && room < used + bytes {
+                break;
+            }
+            used += bytes;
+            self.waiting_bytes -= bytes;
+            self.urgent -= usize::from(waiting.urgency == Urgency::Wait);
+            match &waiting.record {
+                Record::Entry(entry) => self.segments.holds(entry.index),
+                Record::HardState(state) => self.hard_state = Some(*state),
+                Record::Mark(_) => {}
+            }
+            records.extend(self.waiting.pop_front().map(|waiting| waiting.record));
+        }
+        records
+    }
+
+    /// The last record that is in some batch.
+    fn taken(&self) -> Lsn {
+        self.waiting.front().map_or(self.lsn, |waiting| Lsn(waiting.lsn.0 - 1))
+    }
+
+    /// The segment in which the last durable batch of this run, or what recovery found, stands.
+    fn durable_segment(&self) -> Option<u64> {
+        let place = self.next?;
+        Some(self.in_flight.front().map_or(place.segment, |flush| flush.segment - 1))
+    }
+}
+
+#[cfg(test)]
+mod tests;
