@@ -10,6 +10,7 @@ pub mod io;
 pub mod limits;
 pub mod prng;
 pub mod rev;
+pub mod span;
 pub mod time;
 
 pub use change::{Change, ChangeKind, Version};
