@@ -17,7 +17,7 @@ pub struct CommandLine {
     pub(crate) notices: Vec<Notice>,
 }
 
-/// Reads the words after the program's name. Help, version, sub-commands and mistakes answer a stop.
+/// Reads the words after the program's name. Help, version, sub-commands and mistakes stop.
 pub fn parse(argv: &[String]) -> Result<CommandLine, Stop> {
     if let Some(stop) = argv.first().and_then(|word| sub_command(word)) {
         return Err(stop);

@@ -19,6 +19,7 @@ mod check;
 mod chosen;
 pub mod cluster;
 mod compaction;
+mod derive;
 mod file;
 pub mod gates;
 pub mod help;
