@@ -36,6 +36,14 @@ impl Rev {
             sub => Rev { main: self.main, sub: sub - 1 },
         }
     }
+
+    /// The least revision above this one.
+    pub const fn after(self) -> Rev {
+        match self.sub {
+            u32::MAX => Rev { main: self.main + 1, sub: 0 },
+            sub => Rev { main: self.main, sub: sub + 1 },
+        }
+    }
 }
 
 impl fmt::Debug for Rev {
@@ -58,5 +66,7 @@ mod tests {
         assert_eq!(second.before(), Rev::new(7, 0));
         assert_eq!(Rev::new(7, 0).before(), Rev::end_of(6));
         assert!(Rev::end_of(6) < Rev::new(7, 0));
+        assert_eq!(Rev::new(7, 0).after(), second);
+        assert_eq!(Rev::end_of(6).after(), Rev::new(7, 0));
     }
 }

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use crate::block::Block;
 use crate::cache::Use;
 use crate::history::History;
-use crate::read::{Miss, Place, after};
+use crate::read::{Miss, Place};
 use crate::record::Record;
 
 /// A key's end, at or before the compact revision.
@@ -46,7 +46,7 @@ impl History {
         if end <= self.purged {
             return Ok(None);
         }
-        let from = after(self.purged);
+        let from = self.purged.after();
         let batch = match self.tombstones_from(from, end)? {
             Found::Block(block) => {
                 let records = block.lower_bound(from)..block.len();

@@ -12,10 +12,7 @@ use crate::cache::{Page, Use};
 use crate::flush::file;
 use crate::frame::{Kind, PageAt, PageRef, Rot, RotKind};
 use crate::history::History;
-use crate::record::{Previous, Record};
-
-/// A value shares its block's memory only if it is at least this part of it.
-const SHARE_PART: usize = 4;
+use crate::record::Record;
 
 /// A page that is needed and not in memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -98,14 +95,14 @@ impl History {
                 let meta = self.meta(segment, position, Use::Point)?.expect("seek found it");
                 let block = self.block(meta, Use::Point)?;
                 let position = block.lower_bound(rev);
-                let found = (position < block.len()).then(|| block.record(position));
-                found.map(|record| detach(record, block.bytes().len()))
+                (position < block.len()).then(|| block.record(position).detach())
             }
         };
         Ok(record.filter(|record| record.rev == rev))
     }
 
-    /// Visits records from `from` on in revision order, until the visitor stops, until records of
+    /// Visits records from `from` on in revision order (they share the memory of their blocks; see
+    /// [`Record::detach`]), until the visitor stops, until records of
     /// `limit_bytes` were passed (at least one), or until a page is missing.
     pub fn scan(
         &mut self,
@@ -120,7 +117,7 @@ impl History {
             Err(miss) => return Scanned::Missed { resume, miss },
         };
         let mut step = |record: Record, resume: &mut Rev| {
-            *resume = after(record.rev);
+            *resume = record.rev.after();
             room = room.saturating_sub(record.encoded_bytes());
             match visit(record) {
                 Visit::Continue if 0 < room => Visit::Continue,
@@ -293,30 +290,4 @@ impl History {
         let position = number.checked_sub(self.first_segment())?;
         self.sealed.get(usize::try_from(position).ok()?)
     }
-}
-
-/// The next possible revision.
-pub(crate) fn after(rev: Rev) -> Rev {
-    match rev.sub.checked_add(1) {
-        Some(sub) => Rev { main: rev.main, sub },
-        None => Rev { main: rev.main + 1, sub: 0 },
-    }
-}
-
-/// Copies what is small, so that an answer of small values does not keep whole blocks in memory.
-fn detach(record: Record, block_bytes: usize) -> Record {
-    if block_bytes / SHARE_PART <= record.payload_bytes() {
-        return record;
-    }
-    let kind = match record.kind {
-        base::ChangeKind::Put { value, create, version, lease } => {
-            let value = Bytes::copy_from_slice(&value);
-            base::ChangeKind::Put { value, create, version, lease }
-        }
-        base::ChangeKind::Delete => base::ChangeKind::Delete,
-    };
-    let prev = record
-        .prev
-        .map(|prev| Previous { version: prev.version, value: Bytes::copy_from_slice(&prev.value) });
-    Record { rev: record.rev, key: Bytes::copy_from_slice(&record.key), kind, prev }
 }

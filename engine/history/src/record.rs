@@ -30,6 +30,9 @@ pub struct Previous {
     pub value: Bytes,
 }
 
+/// From this size on a record may keep its whole block in memory.
+const SHARE_BYTES_MIN: usize = 4 << 10;
+
 const PUT: u8 = 1;
 const DELETE: u8 = 2;
 const HAS_PREV: u8 = 1;
@@ -54,6 +57,33 @@ impl Record {
             ChangeKind::Delete => 0,
         };
         self.key.len() + value + self.prev.as_ref().map_or(0, |prev| prev.value.len())
+    }
+
+    /// A copy in memory of its own, unless the record is large: whoever keeps a few small records
+    /// of many blocks would keep all the blocks alive.
+    pub fn detach(self) -> Record {
+        if SHARE_BYTES_MIN <= self.payload_bytes() {
+            return self;
+        }
+        let mut bytes = Vec::with_capacity(self.payload_bytes());
+        bytes.put_slice(&self.key);
+        if let ChangeKind::Put { value, .. } = &self.kind {
+            bytes.put_slice(value);
+        }
+        if let Some(prev) = &self.prev {
+            bytes.put_slice(&prev.value);
+        }
+        let mut rest = Bytes::from(bytes);
+        let key = rest.split_to(self.key.len());
+        let kind = match self.kind {
+            ChangeKind::Put { value, create, version, lease } => {
+                let value = rest.split_to(value.len());
+                ChangeKind::Put { value, create, version, lease }
+            }
+            ChangeKind::Delete => ChangeKind::Delete,
+        };
+        let prev = self.prev.map(|prev| Previous { value: rest, ..prev });
+        Record { rev: self.rev, key, kind, prev }
     }
 
     /// Bytes that [`Record::encode`] writes.
@@ -190,6 +220,7 @@ mod tests {
         for record in [full, bare, gone] {
             let mut bytes = Vec::new();
             record.encode(&mut bytes);
+            assert_eq!(record.clone().detach(), record);
             assert_eq!(Record::decode(&Bytes::from(bytes)), Ok(record));
         }
     }
