@@ -1,0 +1,244 @@
+//! Laws of one member alone, and of what may leave before what. Clusters are in `tests/cluster.rs`.
+
+use std::time::Duration;
+
+use super::*;
+use crate::effect::ReadContext;
+use wal::{Record, Restored};
+
+const NOW: Instant = Instant(0);
+
+fn config(id: u64) -> Config {
+    Config {
+        id,
+        seed: id,
+        boot: 1,
+        election_ticks: 10,
+        heartbeat_ticks: 1,
+        read_timeout: Duration::from_secs(1),
+        window_bytes: 1 << 20,
+    }
+}
+
+fn drain(consensus: &mut Consensus) -> Vec<Effect> {
+    std::iter::from_fn(|| consensus.poll_effect()).collect()
+}
+
+fn persists(effects: &[Effect]) -> Vec<Persist> {
+    effects
+        .iter()
+        .filter_map(|effect| match effect {
+            Effect::Persist(persist) => Some(persist.clone()),
+            _ => None,
+        })
+        .collect()
+}
+
+fn applied(effects: &[Effect]) -> Vec<Entry> {
+    effects
+        .iter()
+        .filter_map(|effect| match effect {
+            Effect::Apply(entries) => Some(entries.clone()),
+            _ => None,
+        })
+        .flatten()
+        .collect()
+}
+
+fn founded() -> Consensus {
+    let mut alone = Consensus::new(config(1), Start::founding(Membership::of_voters([1])));
+    alone.handle(NOW, Event::Campaign);
+    alone
+}
+
+fn records(persist: &Persist) -> Vec<Record> {
+    let entries = persist.entries.iter().cloned().map(Record::Entry);
+    entries.chain(persist.hard_state.map(Record::HardState)).collect()
+}
+
+#[test]
+fn a_member_alone_leads_at_once_and_commits_in_order_as_its_disk_allows() {
+    let mut alone = founded();
+    let mut prng = Prng::from_seed(3);
+    let (mut log, mut under_way, mut done) = (vec![], VecDeque::new(), vec![]);
+    let (mut proposed, mut durable) = (0_u64, 1_u64);
+    while done.len() < 1001 {
+        if proposed < 1000 && alone.role().role == Role::Leader && prng.chance(600) {
+            let place = alone.propose(proposed.to_le_bytes().to_vec().into()).unwrap();
+            assert_eq!((place.index, place.term), (proposed + 3, 2));
+            proposed += 1;
+        }
+        let effects = drain(&mut alone);
+        for persist in persists(&effects) {
+            under_way.push_back(persist);
+        }
+        for entry in applied(&effects) {
+            assert_eq!(entry.index, done.len() as u64 + 2);
+            assert!(entry.index <= durable, "applied before it was durable");
+            done.push(entry.data.clone());
+            alone.handle(NOW, Event::Applied(entry.index));
+        }
+        // The disk reports some of what is under way, in order, one report for many.
+        let mut report = None;
+        for _ in 0..prng.below(4) {
+            let Some(persist) = under_way.pop_front() else { break };
+            durable = persist.entries.last().map_or(durable, |entry| entry.index);
+            log.extend(records(&persist));
+            report =
+                Some(persist).filter(|p| p.urgency == Urgency::Wait).map(|p| p.number).or(report);
+        }
+        report.into_iter().for_each(|number| alone.handle(NOW, Event::Persisted(number)));
+    }
+    assert_eq!(done[0], Bytes::new(), "a leader's term opens with an empty entry");
+    for (number, data) in done[1..].iter().enumerate() {
+        assert_eq!(data, &(number as u64).to_le_bytes()[..]);
+    }
+
+    let mut restored = Restored::start(Mark { term: 1, index: 1 });
+    log.into_iter().for_each(|record| restored.take(record).unwrap());
+    let restored = restored.finish().unwrap();
+    let start = Start {
+        window: restored.window,
+        hard_state: restored.hard_state,
+        membership: Membership::of_voters([1]),
+        applied: 500,
+    };
+    let mut again = Consensus::new(Config { boot: 2, ..config(1) }, start);
+    again.handle(NOW, Event::Campaign);
+    let effects = drain(&mut again);
+    assert_eq!(again.role(), RoleChange { leader: Some(1), term: 3, role: Role::Leader });
+    let first = persists(&effects)[0].number;
+    let mut replayed = applied(&effects);
+    again.handle(NOW, Event::Persisted(first));
+    replayed.extend(applied(&drain(&mut again)));
+    let indexes: Vec<u64> = replayed.iter().map(|entry| entry.index).collect();
+    assert_eq!(indexes, (501..=1003).collect::<Vec<_>>());
+}
+
+#[test]
+fn many_proposals_between_two_drains_are_one_persist() {
+    let mut alone = founded();
+    drain(&mut alone);
+    for number in 0..100 {
+        alone.propose(vec![number].into()).unwrap();
+    }
+    let persists = persists(&drain(&mut alone));
+    assert_eq!(persists.len(), 1);
+    assert_eq!(persists[0].entries.len(), 100);
+}
+
+#[test]
+fn a_commit_index_alone_is_not_waited_for() {
+    let mut alone = founded();
+    let first = persists(&drain(&mut alone));
+    assert_eq!(first.iter().map(|p| p.urgency).collect::<Vec<_>>(), vec![Urgency::Wait]);
+    alone.handle(NOW, Event::Persisted(first[0].number));
+    let effects = drain(&mut alone);
+    let commit = persists(&effects);
+    assert_eq!(commit.len(), 1);
+    assert_eq!((commit[0].urgency, commit[0].hard_state.unwrap().commit), (Urgency::Ride, 2));
+    assert_eq!(applied(&effects).len(), 1);
+}
+
+#[test]
+fn a_read_waits_until_the_leader_has_committed_in_its_term() {
+    let mut alone = founded();
+    let first = persists(&drain(&mut alone))[0].number;
+    alone.handle(NOW, Event::ReadIndex(ReadContext(7)));
+    let early = drain(&mut alone);
+    assert!(!early.iter().any(|e| matches!(e, Effect::ReadReady { .. } | Effect::ReadLost { .. })));
+    alone.handle(NOW, Event::Persisted(first));
+    let ready = drain(&mut alone)
+        .into_iter()
+        .any(|e| matches!(e, Effect::ReadReady { context: ReadContext(7), index } if index == 2));
+    assert!(ready);
+}
+
+#[test]
+fn without_a_leader_reads_are_lost_and_proposals_refused() {
+    let mut member = Consensus::new(config(1), Start::founding(Membership::of_voters([1, 2, 3])));
+    member.handle(NOW, Event::ReadIndex(ReadContext(7)));
+    let effects = drain(&mut member);
+    assert!(matches!(effects[..], [Effect::ReadLost { context: ReadContext(7) }]));
+    assert_eq!(member.propose("x".into()), Err(ProposeError::NotLeader { leader: None }));
+}
+
+#[test]
+fn a_vote_leaves_only_after_it_is_durable() {
+    let mut voter = Consensus::new(config(2), Start::founding(Membership::of_voters([1, 2, 3])));
+    let mut ask = eraftpb::Message::default();
+    ask.set_msg_type(MessageType::MsgRequestVote);
+    (ask.from, ask.to, ask.term, ask.index, ask.log_term) = (1, 2, 2, 1, 1);
+    voter.handle(NOW, Event::Received(PeerMessage(ask)));
+    let effects = drain(&mut voter);
+    assert!(!effects.iter().any(|effect| matches!(effect, Effect::Send { .. })));
+    let persist = &persists(&effects)[0];
+    assert_eq!(persist.urgency, Urgency::Wait);
+    assert_eq!(persist.hard_state.unwrap().vote, 1);
+    voter.handle(NOW, Event::Persisted(persist.number));
+    let sent = drain(&mut voter);
+    assert!(matches!(sent[..], [Effect::Send { to: 1, .. }]));
+}
+
+#[test]
+fn a_leader_of_a_term_that_is_not_durable_says_nothing() {
+    // One voter and one learner: the voter elects itself without asking, and must not show the
+    // learner entries of a term that a crash could make it use twice.
+    let membership = Membership { learners: vec![2], ..Membership::of_voters([1]) };
+    let mut alone = Consensus::new(config(1), Start::founding(membership));
+    alone.handle(NOW, Event::Campaign);
+    let effects = drain(&mut alone);
+    assert_eq!(alone.role().role, Role::Leader);
+    assert!(!effects.iter().any(|effect| matches!(effect, Effect::Send { .. })));
+    alone.handle(NOW, Event::Persisted(persists(&effects)[0].number));
+    assert!(drain(&mut alone).iter().any(|effect| matches!(effect, Effect::Send { to: 2, .. })));
+}
+
+#[test]
+fn a_slow_disk_does_not_silence_heartbeats() {
+    let mut follower = Consensus::new(config(2), Start::founding(Membership::of_voters([1, 2, 3])));
+    let mut append = eraftpb::Message::default();
+    append.set_msg_type(MessageType::MsgAppend);
+    (append.from, append.to, append.term, append.index, append.log_term) = (1, 2, 1, 1, 1);
+    let mut entry = eraftpb::Entry::default();
+    (entry.index, entry.term) = (2, 1);
+    append.mut_entries().push(entry);
+    follower.handle(NOW, Event::Received(PeerMessage(append)));
+    let stuck = drain(&mut follower);
+    assert!(!stuck.iter().any(|effect| matches!(effect, Effect::Send { .. })));
+    let mut beat = eraftpb::Message::default();
+    beat.set_msg_type(MessageType::MsgHeartbeat);
+    (beat.from, beat.to, beat.term) = (1, 2, 1);
+    follower.handle(NOW, Event::Received(PeerMessage(beat)));
+    assert!(matches!(drain(&mut follower)[..], [Effect::Send { to: 1, .. }]));
+}
+
+#[test]
+fn a_member_is_added_when_its_entry_is_applied_and_one_change_waits_for_another() {
+    let mut alone = founded();
+    let mut members = Membership::default();
+    let mut rounds = 0;
+    while members.learners.is_empty() {
+        let effects = drain(&mut alone);
+        for persist in persists(&effects).iter().filter(|p| p.urgency == Urgency::Wait) {
+            alone.handle(NOW, Event::Persisted(persist.number));
+        }
+        for entry in applied(&effects) {
+            if entry.kind == wal::EntryKind::Change {
+                let change = crate::Change::decode(&entry).unwrap();
+                assert_eq!(change.steps, vec![MemberChange::AddLearner(2)]);
+                assert_eq!(change.context, "who");
+                members = alone.accept_change(&entry).unwrap();
+            }
+            alone.handle(NOW, Event::Applied(entry.index));
+            if rounds == 0 {
+                alone.propose_change(MemberChange::AddLearner(2), "who".into()).unwrap();
+                let second = alone.propose_change(MemberChange::AddVoter(3), "".into());
+                assert_eq!(second, Err(ProposeError::ChangePending));
+                rounds = 1;
+            }
+        }
+    }
+    assert_eq!(members, Membership { learners: vec![2], ..Membership::of_voters([1]) });
+    assert_eq!(alone.status().membership, members);
+}

@@ -1,0 +1,83 @@
+//! Owns the message between two members. Its inside is the library's; peers see bytes.
+
+use bytes::Bytes;
+use protobuf::Message as _;
+use raft::eraftpb::{Message, MessageType};
+
+/// A message of the Raft group, to or from a peer.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PeerMessage(pub(crate) Message);
+
+/// Bytes that are no message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BadMessage;
+
+impl PeerMessage {
+    /// Its bytes.
+    pub fn encode(&self) -> Bytes {
+        let bytes = self.0.write_to_bytes().expect("a message that was built has no missing field");
+        bytes.into()
+    }
+
+    /// Reads bytes of a peer. Entries stay views of the same memory.
+    pub fn decode(bytes: &Bytes) -> Result<PeerMessage, BadMessage> {
+        let message = Message::parse_from_carllerche_bytes(bytes).map_err(|_| BadMessage)?;
+        Ok(PeerMessage(message))
+    }
+
+    /// Who sent it.
+    pub fn from(&self) -> u64 {
+        self.0.from
+    }
+
+    /// Whom it is for.
+    pub fn to(&self) -> u64 {
+        self.0.to
+    }
+
+    /// Whether it carries a snapshot, so that its delivery must be reported.
+    pub fn is_snapshot(&self) -> bool {
+        self.0.msg_type == MessageType::MsgSnapshot
+    }
+
+    /// Whether it says nothing of what its sender has made durable, beyond the sender's term:
+    /// answers to heartbeats, and questions for a read point.
+    pub(crate) fn claims_only_term(&self) -> bool {
+        matches!(self.0.msg_type, MessageType::MsgHeartbeatResponse | MessageType::MsgReadIndex)
+    }
+
+    /// Whether a peer may say this: proposals go to the leader over the member's own paths, which
+    /// can answer them, and some types are only ever for oneself.
+    pub(crate) fn is_for(&self, id: u64) -> bool {
+        let message = &self.0;
+        let proposal = message.msg_type == MessageType::MsgPropose;
+        !proposal && message.to == id && message.from != id && message.from != 0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use base::Prng;
+
+    #[test]
+    fn a_message_survives_its_bytes_and_noise_is_an_error_or_a_message_but_no_panic() {
+        let mut message = Message::default();
+        message.set_msg_type(MessageType::MsgAppend);
+        (message.from, message.to, message.term) = (1, 2, 3);
+        let mut entry = raft::eraftpb::Entry::default();
+        entry.data = "put".into();
+        message.mut_entries().push(entry);
+        let message = PeerMessage(message);
+        let bytes = message.encode();
+        assert_eq!(PeerMessage::decode(&bytes), Ok(message));
+        let mut prng = Prng::from_seed(5);
+        for _ in 0..5000 {
+            let mut noise = bytes.to_vec();
+            let at = prng.below(noise.len() as u64) as usize;
+            noise[at] ^= 1 << prng.below(8);
+            noise.truncate(prng.below(noise.len() as u64 + 1) as usize);
+            let _ = PeerMessage::decode(&noise.into());
+        }
+    }
+}

@@ -1,0 +1,91 @@
+//! Owns what the library reads of the past: the window of entries, members, and a snapshot to send.
+//! Never waits: what left the window is answered by a snapshot.
+
+use std::cell::Cell;
+
+use raft::eraftpb;
+use raft::{GetEntriesContext, RaftState, StorageError};
+use wal::{HardState, Window};
+
+use crate::convert::{Membership, conf_state, raft_entry, raft_hard_state};
+use crate::effect::Snapshot;
+
+/// The library's view of the log.
+pub(crate) struct Store {
+    pub window: Window,
+    initial: HardState,
+    pub membership: Membership,
+    /// The latest snapshot that the member made for peers.
+    pub snapshot: Option<Snapshot>,
+    /// A peer asked for one that is not there. The library asks through a shared reference.
+    wanted: Cell<Option<(u64, u64)>>,
+}
+
+impl Store {
+    pub(crate) fn new(window: Window, initial: HardState, membership: Membership) -> Store {
+        Store { window, initial, membership, snapshot: None, wanted: Cell::new(None) }
+    }
+
+    /// The peer and index of a snapshot that was asked for in vain, once.
+    pub(crate) fn take_wanted(&self) -> Option<(u64, u64)> {
+        self.wanted.take()
+    }
+}
+
+impl raft::Storage for Store {
+    fn initial_state(&self) -> raft::Result<RaftState> {
+        Ok(RaftState::new(raft_hard_state(self.initial), conf_state(&self.membership)))
+    }
+
+    fn entries(
+        &self,
+        low: u64,
+        high: u64,
+        max_size: impl Into<Option<u64>>,
+        _: GetEntriesContext,
+    ) -> raft::Result<Vec<eraftpb::Entry>> {
+        let bytes_max = max_size.into().unwrap_or(u64::MAX);
+        let entries = self
+            .window
+            .entries(low, high, bytes_max)
+            .map_err(|_| raft::Error::Store(StorageError::Compacted))?;
+        Ok(entries.into_iter().map(raft_entry).collect())
+    }
+
+    fn term(&self, index: u64) -> raft::Result<u64> {
+        if self.window.last().index < index {
+            return Err(raft::Error::Store(StorageError::Unavailable));
+        }
+        self.window.term(index).map_err(|_| raft::Error::Store(StorageError::Compacted))
+    }
+
+    fn first_index(&self) -> raft::Result<u64> {
+        Ok(self.window.first_index())
+    }
+
+    fn last_index(&self) -> raft::Result<u64> {
+        Ok(self.window.last().index)
+    }
+
+    fn snapshot(&self, request_index: u64, to: u64) -> raft::Result<eraftpb::Snapshot> {
+        // Older than what the log begins after, it would leave the peer with a gap again.
+        let least = request_index.max(self.window.base().index);
+        match &self.snapshot {
+            Some(snapshot) if least <= snapshot.at.index => Ok(raft_snapshot(snapshot)),
+            Some(_) | None => {
+                self.wanted.set(Some((to, least)));
+                Err(raft::Error::Store(StorageError::SnapshotTemporarilyUnavailable))
+            }
+        }
+    }
+}
+
+fn raft_snapshot(from: &Snapshot) -> eraftpb::Snapshot {
+    let mut snapshot = eraftpb::Snapshot::default();
+    let meta = snapshot.mut_metadata();
+    meta.set_conf_state(conf_state(&from.membership));
+    meta.index = from.at.index;
+    meta.term = from.at.term;
+    snapshot.data = from.data.clone();
+    snapshot
+}
