@@ -147,6 +147,11 @@ pub fn frame(message: &impl Message) -> Bytes {
     out.freeze()
 }
 
+/// One message without a prefix.
+pub fn encode(message: &impl Message) -> Bytes {
+    Bytes::from(message.encode_to_vec())
+}
+
 /// Checks the `grpc-encoding` header of a call: messages come as they are or not at all.
 pub fn check_encoding(encoding: Option<&str>) -> Result<(), Status> {
     match encoding {
