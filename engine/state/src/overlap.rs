@@ -1,6 +1,7 @@
 //! Owns the rule that one branch of a transaction changes a key at most once: no two puts of it,
 //! and no put of a key that the branch also deletes, nested transactions included. Deletes may
-//! overlap, and the two branches of a nested transaction may repeat each other.
+//! overlap, and the two branches of a nested transaction may repeat each other. As in etcd, which
+//! takes the end of "from this key on" for a small key here, such a delete meets no put.
 //! Invariant: the work is O(n log² n) in the operations, however they are nested: sets are merged
 //! the smaller into the larger, since a hostile client picks the shape.
 
@@ -80,14 +81,14 @@ impl<'a> Touched<'a> {
     }
 }
 
-/// Where a span ends. `Before` is exclusive; a single key ends `At` itself.
+/// Where a span ends. Ordered by how far it reaches.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum End<'a> {
-    // In order of what they exclude, for equal keys: `Before(k) < At(k)`, and `Never` is last.
-    Key(&'a [u8], Side),
-    Never,
+struct End<'a> {
+    key: &'a [u8],
+    side: Side,
 }
 
+/// Whether the end itself is outside the span, or its last key.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Side {
     Before,
@@ -104,10 +105,9 @@ impl<'a> Spans<'a> {
     fn add(&mut self, delete: &'a DeleteRangeRequest) {
         let start = delete.key.as_ref();
         match delete.range_end.as_ref() {
-            [] => self.join(start, End::Key(start, Side::At)),
-            [0] => self.join(start, End::Never),
-            end if start < end => self.join(start, End::Key(end, Side::Before)),
-            _ => {} // Nothing is in it.
+            [] => self.join(start, End { key: start, side: Side::At }),
+            end if start < end => self.join(start, End { key: end, side: Side::Before }),
+            _ => {} // Nothing is in it, or it goes on without end.
         }
     }
 
@@ -147,9 +147,8 @@ impl<'a> Spans<'a> {
 
 /// Whether a span that starts at or before the key and ends there contains the key.
 fn reaches(end: End<'_>, key: &[u8]) -> bool {
-    match end {
-        End::Never => true,
-        End::Key(end, Side::At) => key <= end,
-        End::Key(end, Side::Before) => key < end,
+    match end.side {
+        Side::At => key <= end.key,
+        Side::Before => key < end.key,
     }
 }

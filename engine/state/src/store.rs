@@ -67,18 +67,6 @@ impl Writer<'_> {
         Rev::end_of(self.main - 1)
     }
 
-    /// The value that this writer gave the key, if it did.
-    pub(crate) fn written(&self, key: &[u8]) -> Option<&Bytes> {
-        if self.store.head.get(key)?.modified.main < self.main {
-            return None;
-        }
-        let latest = self.changes.iter().rev().find(|change| change.key == key)?;
-        match &latest.kind {
-            ChangeKind::Put { value, .. } => Some(value),
-            ChangeKind::Delete => None,
-        }
-    }
-
     pub(crate) fn put(&mut self, pair: NewPair) {
         let rev = self.next();
         let NewPair { key, value, lease } = pair;

@@ -110,16 +110,34 @@ fn kept_value(store: &Store, put: &PutRequest) -> Option<ValueNeed> {
 /// Whether a transaction that writes can run along its path. As in etcd, puts are checked before
 /// ranges, wherever they stand.
 pub(crate) fn check(store: &Store, request: &TxnRequest, path: &Path) -> Result<(), ApiError> {
-    check_puts(store, request, path)?;
+    check_puts(store, request, path, &mut None)?;
     check_ranges(store, request, path)
 }
 
-fn check_puts(store: &Store, request: &TxnRequest, path: &Path) -> Result<(), ApiError> {
+/// `gone` is the lowest key from which on everything was deleted before. Other deletes never meet
+/// a put (`overlap.rs`); after these, there is nothing to keep (where etcd stops the process).
+fn check_puts<'r>(
+    store: &Store,
+    request: &'r TxnRequest,
+    path: &Path,
+    gone: &mut Option<&'r Bytes>,
+) -> Result<(), ApiError> {
     let mut nested = path.nested.iter();
     for op in path.branch(request) {
         match &op.request {
-            Some(Request::RequestPut(put)) => check_put(store, put)?,
-            Some(Request::RequestTxn(inner)) => check_puts(store, inner, next(&mut nested))?,
+            Some(Request::RequestPut(put)) => {
+                check_put(store, put)?;
+                let keeps = put.ignore_value || put.ignore_lease;
+                if keeps && gone.is_some_and(|start| *start <= put.key) {
+                    return Err(ApiError::KeyNotFound);
+                }
+            }
+            Some(Request::RequestTxn(inner)) => {
+                check_puts(store, inner, next(&mut nested), gone)?;
+            }
+            Some(Request::RequestDeleteRange(delete)) if delete.range_end.as_ref() == [0] => {
+                *gone = Some(gone.map_or(&delete.key, |start| start.min(&delete.key)));
+            }
             Some(Request::RequestRange(_) | Request::RequestDeleteRange(_)) => {}
             None => return Err(ApiError::KeyNotFound),
         }
@@ -237,9 +255,6 @@ fn plan_range(range: &RangeRequest, now: Rev, revision: i64) -> RangePlan {
 }
 
 fn kept(writer: &Writer<'_>, put: &PutRequest, values: &Values) -> Bytes {
-    if let Some(value) = writer.written(&put.key) {
-        return value.clone();
-    }
     let span = Span::Key(put.key.clone());
     let need = ValueNeed { span, at: writer.before(), ask: ValueAsk::Value };
     let value = values.value(&need);
