@@ -1,0 +1,156 @@
+//! Owns one piece of output: a gRPC prefix and a shared body, metered from the moment it is
+//! queued to the moment it is copied to a socket buffer or dropped.
+//! Never copies a body. Invariant: what a meter counts is exactly what its chunks have left.
+
+use std::cell::Cell;
+use std::io::IoSlice;
+use std::rc::Rc;
+
+use bytes::{Buf, Bytes};
+
+use crate::limits::{CALL_QUEUE_BYTES_HIGH, CALL_QUEUE_BYTES_LOW};
+use crate::line::Line;
+use crate::service::{CallId, Pressure};
+
+/// Bytes before every gRPC message: a flag and a length.
+pub(crate) const PREFIX_BYTES: usize = 5;
+
+/// What a call has queued.
+#[derive(Debug)]
+pub(crate) struct CallMeter {
+    call: CallId,
+    line: Rc<Line>,
+    queued: Cell<usize>,
+    full: Cell<bool>,
+}
+
+impl CallMeter {
+    pub(crate) fn new(call: CallId, line: Rc<Line>) -> CallMeter {
+        CallMeter { call, line, queued: Cell::new(0), full: Cell::new(false) }
+    }
+
+    pub(crate) fn queued(&self) -> usize {
+        self.queued.get()
+    }
+
+    pub(crate) fn is_full(&self) -> bool {
+        self.full.get()
+    }
+
+    /// What to tell whoever just queued something.
+    pub(crate) fn pressure(&self) -> Pressure {
+        if self.queued.get() >= CALL_QUEUE_BYTES_HIGH {
+            self.full.set(true);
+        }
+        if self.full.get() { Pressure::Full } else { Pressure::Room }
+    }
+
+    /// Counts bytes in that do not travel as a [`Chunk`] (HTTP/1.1).
+    pub(crate) fn put(&self, bytes: usize) {
+        self.queued.set(self.queued.get() + bytes);
+        self.line.queue_grew(bytes);
+    }
+
+    /// Counts bytes out; a full call that falls low is reported to its connection.
+    pub(crate) fn take(&self, bytes: usize) {
+        assert!(bytes <= self.queued.get());
+        self.queued.set(self.queued.get() - bytes);
+        self.line.queue_shrank(bytes);
+        if self.full.get() && self.queued.get() <= CALL_QUEUE_BYTES_LOW {
+            self.full.set(false);
+            self.line.call_drained(self.call);
+        }
+    }
+}
+
+/// Who counts a chunk: a whole reply needs no meter of its own.
+#[derive(Debug)]
+pub(crate) enum Meter {
+    /// The connection alone.
+    Line(Rc<Line>),
+    /// The call, and through it the connection.
+    Call(Rc<CallMeter>),
+}
+
+impl Meter {
+    fn put(&self, bytes: usize) {
+        match self {
+            Meter::Line(line) => line.queue_grew(bytes),
+            Meter::Call(call) => call.put(bytes),
+        }
+    }
+
+    fn take(&self, bytes: usize) {
+        match self {
+            Meter::Line(line) => line.queue_shrank(bytes),
+            Meter::Call(call) => call.take(bytes),
+        }
+    }
+}
+
+/// A piece of output: prefix (or none) and body.
+#[derive(Debug)]
+pub(crate) struct Chunk {
+    prefix: [u8; PREFIX_BYTES],
+    prefix_at: u8,
+    body: Bytes,
+    meter: Meter,
+}
+
+impl Chunk {
+    /// A body alone.
+    pub(crate) fn bare(body: Bytes, meter: Meter) -> Chunk {
+        meter.put(body.len());
+        Chunk { prefix: [0; PREFIX_BYTES], prefix_at: PREFIX_BYTES as u8, body, meter }
+    }
+
+    /// The prefix of a message of `message_bytes`, and as much of the message as is in `body`.
+    pub(crate) fn framed(message_bytes: u32, body: Bytes, meter: Meter) -> Chunk {
+        let length = message_bytes.to_be_bytes();
+        meter.put(PREFIX_BYTES + body.len());
+        let prefix = [0, length[0], length[1], length[2], length[3]];
+        Chunk { prefix, prefix_at: 0, body, meter }
+    }
+
+    fn prefix_left(&self) -> &[u8] {
+        &self.prefix[usize::from(self.prefix_at)..]
+    }
+}
+
+impl Buf for Chunk {
+    fn remaining(&self) -> usize {
+        self.prefix_left().len() + self.body.len()
+    }
+
+    fn chunk(&self) -> &[u8] {
+        let prefix = self.prefix_left();
+        if prefix.is_empty() { &self.body } else { prefix }
+    }
+
+    fn chunks_vectored<'a>(&'a self, to: &mut [IoSlice<'a>]) -> usize {
+        let parts = [self.prefix_left(), &self.body];
+        let mut used = 0;
+        for (slot, part) in to.iter_mut().zip(parts.into_iter().filter(|part| !part.is_empty())) {
+            *slot = IoSlice::new(part);
+            used += 1;
+        }
+        used
+    }
+
+    fn advance(&mut self, count: usize) {
+        assert!(count <= self.remaining());
+        let from_prefix = count.min(self.prefix_left().len());
+        self.prefix_at += from_prefix as u8;
+        self.body.advance(count - from_prefix);
+        self.meter.take(count);
+    }
+}
+
+impl Drop for Chunk {
+    fn drop(&mut self) {
+        let left = self.remaining();
+        if left > 0 {
+            self.meter.take(left);
+        }
+    }
+}

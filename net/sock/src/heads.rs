@@ -1,0 +1,60 @@
+//! Owns the fields of gRPC answers, built once per core and cloned. Sends nothing.
+//! Invariant: an answer that carries a status carries its text percent-encoded.
+
+use http::header::{CONTENT_TYPE, HeaderName};
+use http::{HeaderMap, HeaderValue, Response};
+use wire::{Code, Status};
+
+const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
+const GRPC_MESSAGE: HeaderName = HeaderName::from_static("grpc-message");
+
+/// Field sets that every core reuses.
+pub(crate) struct Heads {
+    head: HeaderMap,
+    trailers: HeaderMap,
+}
+
+impl Heads {
+    pub(crate) fn new() -> Heads {
+        let mut head = HeaderMap::with_capacity(1);
+        head.insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
+        let mut trailers = HeaderMap::with_capacity(1);
+        trailers.insert(GRPC_STATUS, HeaderValue::from_static(Code::Ok.digits()));
+        Heads { head, trailers }
+    }
+
+    /// The head before messages.
+    pub(crate) fn head(&self) -> Response<()> {
+        let mut response = Response::new(());
+        *response.headers_mut() = self.head.clone();
+        response
+    }
+
+    /// The trailers after messages.
+    pub(crate) fn trailers(&self, status: &Status) -> HeaderMap {
+        match status.code {
+            Code::Ok => self.trailers.clone(),
+            _ => {
+                let mut fields = HeaderMap::with_capacity(2);
+                put_status(&mut fields, status);
+                fields
+            }
+        }
+    }
+
+    /// Head and trailers in one, for a call that ends without a message.
+    pub(crate) fn trailers_only(&self, status: &Status) -> Response<()> {
+        let mut response = self.head();
+        put_status(response.headers_mut(), status);
+        response
+    }
+}
+
+fn put_status(fields: &mut HeaderMap, status: &Status) {
+    fields.insert(GRPC_STATUS, HeaderValue::from_static(status.code.digits()));
+    if !status.message.is_empty() {
+        let text = wire::status::percent_encode(&status.message);
+        let value = HeaderValue::from_str(&text).expect("percent-encoded text is printable");
+        fields.insert(GRPC_MESSAGE, value);
+    }
+}

@@ -1,0 +1,446 @@
+//! Owns the open calls of one core and the verbs that answer them. Single-threaded; never touches
+//! a socket: it queues, and rings the connection that sends.
+//! Invariant: a verb on a call that is over does nothing.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+
+use bytes::Bytes;
+use h2::{Reason, SendStream};
+use http::{HeaderMap, Response, StatusCode};
+use wire::{Code, Status};
+
+use crate::body::Kind;
+use crate::chunk::{CallMeter, Chunk, Meter};
+use crate::heads::Heads;
+use crate::limits::{DATA_BYTES_MAX, READ_BYTES, WRITE_BUFFERS_SPARE};
+use crate::line::{Line, Outgoing};
+use crate::options::Options;
+use crate::roster::Roster;
+use crate::server::StopWaiters;
+use crate::service::{CallId, Pressure, Service};
+use crate::slab::{Answer, Call, Sink, Slab};
+use crate::stats::{self, Counters, Stats};
+
+/// Everything that the connections of one core share.
+pub(crate) struct Core {
+    pub(crate) options: Options,
+    pub(crate) counters: Counters,
+    pub(crate) heads: Heads,
+    pub(crate) calls: RefCell<Slab>,
+    pub(crate) roster: RefCell<Roster>,
+    /// Where `recv` puts bytes; empty between turns.
+    pub(crate) scratch: RefCell<Box<[u8]>>,
+    /// Milliseconds since the core began, moved on by the ticker.
+    pub(crate) now_ms: Cell<u64>,
+    pub(crate) assembling_bytes: Cell<usize>,
+    pub(crate) stopping: Cell<bool>,
+    pub(crate) aborting: Cell<bool>,
+    pub(crate) ticking: Cell<bool>,
+    pub(crate) stop_waiters: StopWaiters,
+    pub(crate) epoch: std::time::Instant,
+    spare: RefCell<Vec<Vec<u8>>>,
+}
+
+impl Core {
+    /// Milliseconds since the core began, read from the clock.
+    pub(crate) fn exact_ms(&self) -> u64 {
+        crate::conn::millis(self.epoch.elapsed())
+    }
+
+    /// Gives up a call whose client or connection is no more, and tells the service if it was
+    /// told of the call before.
+    pub(crate) fn forsake(&self, service: &dyn Service, id: CallId) {
+        let Some(call) = self.remove(id) else { return };
+        stats::add(&self.counters.calls_gone, 1);
+        let is_known = match call.body.as_ref().map(|body| &body.kind) {
+            None | Some(Kind::Stream { .. }) => true,
+            Some(Kind::Unary { .. } | Kind::Http { .. }) => false,
+        };
+        drop(call);
+        if is_known {
+            service.gone(id);
+        }
+    }
+
+    /// An empty output buffer.
+    pub(crate) fn buffer(&self) -> Vec<u8> {
+        self.spare.borrow_mut().pop().unwrap_or_default()
+    }
+
+    /// Takes an output buffer back.
+    pub(crate) fn recycle(&self, mut buffer: Vec<u8>) {
+        let mut spare = self.spare.borrow_mut();
+        if spare.len() < WRITE_BUFFERS_SPARE && buffer.capacity() > 0 {
+            buffer.clear();
+            spare.push(buffer);
+        }
+    }
+
+    pub(crate) fn insert(&self, call: Call) -> CallId {
+        let (line, stream) = (call.line.clone(), call.stream);
+        let id = self.calls.borrow_mut().insert(call);
+        line.calls.borrow_mut().insert(stream, id);
+        stats::add(&self.counters.calls_opened, 1);
+        stats::add(&self.counters.calls_now, 1);
+        id
+    }
+
+    pub(crate) fn remove(&self, id: CallId) -> Option<Call> {
+        let call = self.calls.borrow_mut().remove(id)?;
+        call.line.calls.borrow_mut().remove(&call.stream);
+        stats::sub(&self.counters.calls_now, 1);
+        Some(call)
+    }
+}
+
+/// The answering side of one core's network. Cheap to clone.
+#[derive(Clone)]
+pub struct Hub(pub(crate) Rc<Core>);
+
+impl Hub {
+    /// A hub with no connections.
+    pub fn new(options: Options) -> Hub {
+        Hub(Rc::new(Core {
+            options,
+            counters: Counters::default(),
+            heads: Heads::new(),
+            calls: RefCell::default(),
+            roster: RefCell::default(),
+            scratch: RefCell::new(vec![0; READ_BYTES].into_boxed_slice()),
+            now_ms: Cell::new(0),
+            assembling_bytes: Cell::new(0),
+            stopping: Cell::new(false),
+            aborting: Cell::new(false),
+            ticking: Cell::new(false),
+            stop_waiters: StopWaiters::default(),
+            epoch: std::time::Instant::now(),
+            spare: RefCell::default(),
+        }))
+    }
+
+    /// The counters as they stand.
+    pub fn stats(&self) -> Stats {
+        self.0.counters.read()
+    }
+
+    /// Ends a unary call well: head, message and trailers in one go.
+    pub fn reply(&self, call: CallId, message: Bytes) {
+        let Some(mut call) = self.0.remove(call) else { return };
+        assert!(call.answer == Answer::Grpc);
+        assert!(call.owed == 0);
+        let Some(mut stream) = self.head(&mut call) else { return };
+        call.line.call_finished();
+        let meter = Meter::Line(call.line.clone());
+        if send_message(&mut stream, message, || clone_meter(&meter)).is_ok() {
+            let _ = stream.send_trailers(self.0.heads.trailers(&Status::OK));
+        }
+    }
+
+    /// Ends a call with an error. Nothing that was queued before is lost.
+    pub fn fail(&self, call: CallId, code: Code, message: &str) {
+        assert!(code != Code::Ok);
+        self.finish(call, &Status::new(code, message.to_owned()));
+    }
+
+    /// Ends a call, well or not, after everything that was sent.
+    pub fn finish(&self, call: CallId, status: &Status) {
+        let Some(call) = self.0.remove(call) else { return };
+        assert!(call.answer == Answer::Grpc);
+        assert!(call.owed == 0 || status.code != Code::Ok);
+        call.line.call_finished();
+        match call.sink {
+            Sink::Head(mut respond) => {
+                let _ = respond.send_response(self.0.heads.trailers_only(status), true);
+            }
+            Sink::Body(mut stream) => {
+                let _ = stream.send_trailers(self.0.heads.trailers(status));
+            }
+            Sink::Http1 => unreachable!("gRPC over HTTP/1.1"),
+        }
+    }
+
+    /// Queues one message of a stream.
+    pub fn send(&self, call: CallId, message: Bytes) -> Pressure {
+        let length = u32::try_from(message.len()).expect("gRPC messages are below 4 GiB");
+        match self.begin(call, length) {
+            Pressure::Gone => Pressure::Gone,
+            Pressure::Room | Pressure::Full => self.part(call, message),
+        }
+    }
+
+    /// Announces a message that is given in parts; their sum must be `message_bytes`.
+    pub fn begin(&self, call: CallId, message_bytes: u32) -> Pressure {
+        let mut calls = self.0.calls.borrow_mut();
+        let Some(entry) = calls.get_mut(call) else { return Pressure::Gone };
+        assert!(entry.answer == Answer::Grpc);
+        assert!(entry.owed == 0);
+        assert!(entry.prefix.is_none());
+        entry.owed = message_bytes;
+        entry.prefix = Some(message_bytes);
+        Pressure::Room
+    }
+
+    /// Queues the next part of the message that `begin` announced.
+    pub fn part(&self, call: CallId, part: Bytes) -> Pressure {
+        let mut calls = self.0.calls.borrow_mut();
+        let Some(entry) = calls.get_mut(call) else { return Pressure::Gone };
+        assert!(part.len() <= entry.owed as usize);
+        entry.owed -= part.len() as u32;
+        let prefix = entry.prefix.take();
+        match self.queue(call, entry, prefix, part) {
+            Ok(pressure) => pressure,
+            Err(_) => {
+                drop(calls);
+                self.lost(call)
+            }
+        }
+    }
+
+    /// What the call has queued and not yet handed to the connection.
+    pub fn queued_bytes(&self, call: CallId) -> usize {
+        let mut calls = self.0.calls.borrow_mut();
+        let meter = calls.get_mut(call).and_then(|entry| entry.meter.as_ref());
+        meter.map_or(0, |meter| meter.queued())
+    }
+
+    fn queue(
+        &self,
+        call: CallId,
+        entry: &mut Call,
+        prefix: Option<u32>,
+        part: Bytes,
+    ) -> Result<Pressure, h2::Error> {
+        let line = entry.line.clone();
+        let meter = entry.meter.get_or_insert_with(|| Rc::new(CallMeter::new(call, line))).clone();
+        if let Sink::Head(respond) = &mut entry.sink {
+            entry.sink = Sink::Body(respond.send_response(self.0.heads.head(), false)?);
+        }
+        let Sink::Body(stream) = &mut entry.sink else { unreachable!("gRPC over HTTP/1.1") };
+        match prefix {
+            Some(length) => send_framed(stream, length, part, || Meter::Call(meter.clone()))?,
+            None => send_bare(stream, part, || Meter::Call(meter.clone()))?,
+        }
+        Ok(meter.pressure())
+    }
+
+    /// h2 has no use for this stream any more: a reset that is still to be reported.
+    fn lost(&self, call: CallId) -> Pressure {
+        if self.0.remove(call).is_some() {
+            stats::add(&self.0.counters.calls_gone, 1);
+        }
+        Pressure::Gone
+    }
+
+    fn head(&self, call: &mut Call) -> Option<SendStream<Chunk>> {
+        match &mut call.sink {
+            Sink::Head(respond) => respond.send_response(self.0.heads.head(), false).ok(),
+            Sink::Body(_) => unreachable!("reply() after send()"),
+            Sink::Http1 => unreachable!("gRPC over HTTP/1.1"),
+        }
+    }
+}
+
+fn clone_meter(meter: &Meter) -> Meter {
+    match meter {
+        Meter::Line(line) => Meter::Line(line.clone()),
+        Meter::Call(call) => Meter::Call(call.clone()),
+    }
+}
+
+fn send_message(
+    stream: &mut SendStream<Chunk>,
+    message: Bytes,
+    meter: impl Fn() -> Meter,
+) -> Result<(), h2::Error> {
+    let length = u32::try_from(message.len()).expect("gRPC messages are below 4 GiB");
+    send_framed(stream, length, message, meter)
+}
+
+/// A prefix and the first part behind it. Parts are cut so that no DATA frame exceeds
+/// [`DATA_BYTES_MAX`], even if the peer would take more.
+fn send_framed(
+    stream: &mut SendStream<Chunk>,
+    length: u32,
+    mut part: Bytes,
+    meter: impl Fn() -> Meter,
+) -> Result<(), h2::Error> {
+    let first = part.split_to(part.len().min(DATA_BYTES_MAX - crate::chunk::PREFIX_BYTES));
+    stream.send_data(Chunk::framed(length, first, meter()), false)?;
+    send_bare(stream, part, meter)
+}
+
+fn send_bare(
+    stream: &mut SendStream<Chunk>,
+    mut part: Bytes,
+    meter: impl Fn() -> Meter,
+) -> Result<(), h2::Error> {
+    while !part.is_empty() {
+        let piece = part.split_to(part.len().min(DATA_BYTES_MAX));
+        stream.send_data(Chunk::bare(piece, meter()), false)?;
+    }
+    Ok(())
+}
+
+/// A complete answer to a request that is not gRPC.
+#[derive(Clone, Debug)]
+pub struct HttpResponse {
+    /// The status.
+    pub status: StatusCode,
+    /// All fields but the length, which the network adds.
+    pub headers: HeaderMap,
+    /// The body; left out in answers to `HEAD`.
+    pub body: Bytes,
+}
+
+/// The right and duty to answer one request that is not gRPC. Dropped without an answer, it
+/// answers 500, or cuts an answer that has begun.
+pub struct HttpReply {
+    hub: Hub,
+    call: CallId,
+}
+
+impl HttpReply {
+    pub(crate) fn new(hub: Hub, call: CallId) -> HttpReply {
+        HttpReply { hub, call }
+    }
+
+    /// The call, as [`crate::Service::gone`] and [`crate::Service::drained`] name it.
+    pub fn call(&self) -> CallId {
+        self.call
+    }
+
+    /// The whole answer at once.
+    pub fn respond(self, response: HttpResponse) {
+        let Some(call) = self.hub.0.remove(self.call) else { return };
+        let HttpResponse { status, headers, body } = response;
+        respond(call, status, headers, body);
+    }
+
+    /// Begins an answer whose length is not known. Parts follow with [`HttpReply::send`].
+    pub fn begin(&mut self, status: StatusCode, headers: HeaderMap) {
+        let mut calls = self.hub.0.calls.borrow_mut();
+        let Some(entry) = calls.get_mut(self.call) else { return };
+        assert!(entry.meter.is_none());
+        let meter = CallMeter::new(self.call, entry.line.clone());
+        entry.meter = Some(Rc::new(meter));
+        match &mut entry.sink {
+            Sink::Head(respond) => {
+                let mut response = Response::new(());
+                *response.status_mut() = status;
+                *response.headers_mut() = headers;
+                if let Ok(stream) = respond.send_response(response, false) {
+                    entry.sink = Sink::Body(stream);
+                }
+            }
+            Sink::Body(_) => unreachable!("begin() twice"),
+            Sink::Http1 => {
+                let head = Outgoing::Head { status, headers: Box::new(headers), length: None };
+                entry.line.outgoing.borrow_mut().push_back(head);
+                entry.line.bell.ring();
+            }
+        }
+    }
+
+    /// Queues the next part of an answer that has begun.
+    pub fn send(&self, part: Bytes) -> Pressure {
+        let mut calls = self.hub.0.calls.borrow_mut();
+        let Some(entry) = calls.get_mut(self.call) else { return Pressure::Gone };
+        let meter = entry.meter.clone().expect("begin() comes first");
+        if entry.answer == Answer::HttpHeadOnly {
+            return Pressure::Room;
+        }
+        match &mut entry.sink {
+            // The stream was reset before its head could be queued.
+            Sink::Head(_) => return Pressure::Gone,
+            Sink::Body(stream) => {
+                if send_bare(stream, part, || Meter::Call(meter.clone())).is_err() {
+                    drop(calls);
+                    return self.hub.lost(self.call);
+                }
+            }
+            Sink::Http1 if part.is_empty() => {}
+            Sink::Http1 => {
+                meter.put(part.len());
+                let body = Outgoing::Body(part, meter.clone());
+                entry.line.outgoing.borrow_mut().push_back(body);
+                entry.line.bell.ring();
+            }
+        }
+        meter.pressure()
+    }
+
+    /// Ends an answer that has begun.
+    pub fn end(self) {
+        let Some(call) = self.hub.0.remove(self.call) else { return };
+        assert!(call.meter.is_some());
+        call.line.call_finished();
+        match call.sink {
+            Sink::Head(_) => {}
+            Sink::Body(mut stream) => {
+                let meter = Meter::Line(call.line.clone());
+                let _ = stream.send_data(Chunk::bare(Bytes::new(), meter), true);
+            }
+            Sink::Http1 => end_http1(&call.line, Outgoing::End),
+        }
+    }
+}
+
+impl Drop for HttpReply {
+    fn drop(&mut self) {
+        let Some(mut call) = self.hub.0.remove(self.call) else { return };
+        match &mut call.sink {
+            Sink::Body(stream) => stream.send_reset(Reason::INTERNAL_ERROR),
+            Sink::Http1 if call.meter.is_some() => end_http1(&call.line, Outgoing::Abort),
+            Sink::Head(_) | Sink::Http1 => {
+                let body = Bytes::from_static(b"Internal Server Error\n");
+                respond(call, StatusCode::INTERNAL_SERVER_ERROR, HeaderMap::new(), body);
+            }
+        }
+    }
+}
+
+fn end_http1(line: &Line, how: Outgoing) {
+    line.outgoing.borrow_mut().push_back(how);
+    line.bell.ring();
+}
+
+/// Writes a whole answer; the call was removed from the slab.
+pub(crate) fn respond(mut call: Call, status: StatusCode, mut headers: HeaderMap, body: Bytes) {
+    call.line.call_finished();
+    let body_follows = call.answer != Answer::HttpHeadOnly && !body.is_empty();
+    match &mut call.sink {
+        Sink::Head(sender) => {
+            let length = http::HeaderValue::from(body.len());
+            headers.insert(http::header::CONTENT_LENGTH, length);
+            let mut response = Response::new(());
+            *response.status_mut() = status;
+            *response.headers_mut() = headers;
+            let Ok(mut stream) = sender.send_response(response, !body_follows) else { return };
+            if !body_follows {
+                return;
+            }
+            let line = call.line.clone();
+            if send_bare(&mut stream, body, || Meter::Line(line.clone())).is_ok() {
+                let last = Chunk::bare(Bytes::new(), Meter::Line(line.clone()));
+                let _ = stream.send_data(last, true);
+            }
+        }
+        Sink::Body(_) => unreachable!("respond() after begin()"),
+        Sink::Http1 => {
+            let length = Some(body.len() as u64);
+            let head = Outgoing::Head { status, headers: Box::new(headers), length };
+            let mut outgoing = call.line.outgoing.borrow_mut();
+            outgoing.push_back(head);
+            if body_follows {
+                let id = CallId { slot: u32::MAX, generation: 0 };
+                let meter = Rc::new(CallMeter::new(id, call.line.clone()));
+                meter.put(body.len());
+                outgoing.push_back(Outgoing::Body(body, meter));
+            }
+            outgoing.push_back(Outgoing::End);
+            drop(outgoing);
+            call.line.bell.ring();
+        }
+    }
+}
