@@ -61,3 +61,18 @@ const _: () = assert!(HISTORY_DIRECTORY_BYTES_MAX.is_multiple_of(BLOCK_BYTES as 
 // A directory is read in one request, and a terabyte of history fits in it.
 const _: () = assert!(HISTORY_DIRECTORY_BYTES_MAX < u32::MAX as u64);
 const _: () = assert!((1 << 40) / HISTORY_SEGMENT_BYTES * 44 < HISTORY_DIRECTORY_BYTES_MAX);
+
+/// Bytes of watch replies to one stream in one turn; what is beyond is read from history.
+pub const WATCH_STREAM_BYTES: usize = 1 << 20;
+/// Bytes of watch replies copied beside shared buffers in one turn.
+pub const WATCH_COPY_BYTES: usize = 4 << 20;
+/// Pairs of an event and a group of watches that are matched at once.
+pub const WATCH_PAIRS: usize = 1 << 17;
+/// Bytes of one read of history for watches.
+pub const WATCH_HISTORY_BYTES: usize = 1 << 20;
+/// Reads of history for the watches of one shard at once.
+pub const WATCH_JOBS: usize = 2;
+/// Watches that share one read of history.
+pub const WATCH_JOB_WATCHES: usize = 1024;
+/// Watches of one shard; at 400 bytes each.
+pub const WATCHES_PER_SHARD: usize = 16 << 20;

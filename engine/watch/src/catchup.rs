@@ -9,7 +9,7 @@ use history::Record;
 use crate::batch::{Batch, Matches};
 use crate::hub::WatchHub;
 use crate::index::Index;
-use crate::publish::{Offered, PAIRS_MAX, Shared, Source};
+use crate::publish::{Offered, Shared, Source};
 use crate::span::Span;
 use crate::stream::Flow;
 use crate::watcher::{Phase, Turn, Why};
@@ -193,7 +193,7 @@ impl WatchHub {
             assert!(records[records.len() - 1].rev.main <= upto);
         }
         self.turn += 1;
-        let matches = Matches::find(&job.index, records, PAIRS_MAX);
+        let matches = Matches::find(&job.index, records, self.options.pairs_max);
         // Records that were not looked at are read again.
         let upto = records.get(matches.taken).map_or(upto, |record| record.rev.main - 1);
         let compact = match job.why {

@@ -39,6 +39,8 @@ pub struct Options {
     pub stream_bytes_max: usize,
     /// Bytes that one call may copy into replies beside the shared buffers.
     pub copy_bytes_max: usize,
+    /// Pairs of an event and a group of watches that are matched before they are delivered.
+    pub pairs_max: usize,
     /// Bytes of records asked for in one read of history.
     pub history_bytes_max: usize,
     /// Reads of history at once.

@@ -10,8 +10,6 @@ use crate::batch::{Batch, Class, Matches, Message};
 use crate::hub::WatchHub;
 use crate::watcher::{News, Phase, Why};
 
-/// Pairs of an event and a group of watches matched before they are delivered.
-pub(crate) const PAIRS_MAX: usize = 1 << 17;
 /// Revisions in one reply (etcd).
 const REPLY_REVISIONS_MAX: usize = 1000;
 
@@ -57,7 +55,7 @@ impl WatchHub {
         self.advance(revision);
         let mut rest = changes;
         while !rest.is_empty() {
-            let matches = Matches::find(&self.index, rest, PAIRS_MAX);
+            let matches = Matches::find(&self.index, rest, self.options.pairs_max);
             let mut batch = Batch::new(rest, &matches.matched, self.compact);
             for (group, list) in matches.groups() {
                 let mut shared = Shared::default();
