@@ -111,7 +111,7 @@ impl Gates {
     }
 
     /// Switches one gate.
-    pub fn set(&mut self, name: &str, on: bool) -> Result<(), String> {
+    pub(crate) fn set(&mut self, name: &str, on: bool) -> Result<(), String> {
         let known = GATES.iter().any(|gate| gate.name == name);
         if !known && name != ALL_ALPHA && name != ALL_BETA {
             return Err(format!("unrecognized feature gate: {name}"));
