@@ -193,7 +193,7 @@ impl WatchHub {
             assert!(records[records.len() - 1].rev.main <= upto);
         }
         self.turn += 1;
-        let matches = Matches::find(&job.index, records, self.options.pairs_max);
+        let matches = Matches::find(&job.index, records, self.pairs_max);
         // Records that were not looked at are read again.
         let upto = records.get(matches.taken).map_or(upto, |record| record.rev.main - 1);
         let compact = match job.why {

@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
+use base::limits::WATCH_PAIRS;
 use base::{Instant, Prng};
 use bytes::Bytes;
 use wire::encode::Header;
@@ -39,8 +40,6 @@ pub struct Options {
     pub stream_bytes_max: usize,
     /// Bytes that one call may copy into replies beside the shared buffers.
     pub copy_bytes_max: usize,
-    /// Pairs of an event and a group of watches that are matched before they are delivered.
-    pub pairs_max: usize,
     /// Bytes of records asked for in one read of history.
     pub history_bytes_max: usize,
     /// Reads of history at once.
@@ -104,6 +103,8 @@ pub struct WatchHub {
     pub(crate) dice: Prng,
     /// Counts calls that deliver events; bounds what one of them may send.
     pub(crate) turn: u64,
+    /// Pairs of an event and a group of watches that are matched before they are delivered.
+    pub(crate) pairs_max: usize,
     effects: VecDeque<Effect>,
 }
 
@@ -134,6 +135,7 @@ impl WatchHub {
             due: BTreeSet::new(),
             dice,
             turn: 0,
+            pairs_max: WATCH_PAIRS,
             effects: VecDeque::new(),
         }
     }

@@ -55,7 +55,7 @@ impl WatchHub {
         self.advance(revision);
         let mut rest = changes;
         while !rest.is_empty() {
-            let matches = Matches::find(&self.index, rest, self.options.pairs_max);
+            let matches = Matches::find(&self.index, rest, self.pairs_max);
             let mut batch = Batch::new(rest, &matches.matched, self.compact);
             for (group, list) in matches.groups() {
                 let mut shared = Shared::default();

@@ -23,7 +23,6 @@ fn cost(range_end: fn(&str) -> String) -> (usize, WatchHub) {
         reply_bytes_max: 1 << 21,
         stream_bytes_max: 1 << 20,
         copy_bytes_max: 1 << 20,
-        pairs_max: 1 << 17,
         history_bytes_max: 1 << 20,
         jobs_max: 2,
         job_watchers_max: 64,

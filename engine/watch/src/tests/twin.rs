@@ -51,13 +51,14 @@ impl Twin {
             reply_bytes_max: *dice.pick(&[60, 120, 1 << 20]),
             stream_bytes_max: *dice.pick(&[1, 200, 1 << 20]),
             copy_bytes_max: *dice.pick(&[1, 500, 1 << 20]),
-            pairs_max: *dice.pick(&[1, 3, 1 << 17]),
             jobs_max: 1 + dice.below(3) as usize,
             job_watchers_max: *dice.pick(&[1, 3, 64]),
             ..options()
         };
+        let mut world = World::new(limits);
+        world.hub.pairs_max = *dice.pick(&[1, 3, 1 << 17]);
         Twin {
-            world: World::new(limits),
+            world,
             dice,
             clients: BTreeMap::new(),
             asked: None,
