@@ -19,6 +19,9 @@ pub struct Record {
     pub kind: ChangeKind,
     /// The live version that this change replaced; `None` if the key was absent.
     pub prev: Option<Previous>,
+    /// If the key was absent: the tombstone that was still known of it. Without this link a key
+    /// that was deleted and came back would have no way to its earlier life.
+    pub tombstone: Option<Rev>,
 }
 
 /// The version that a change replaced.
@@ -35,11 +38,15 @@ const SHARE_BYTES_MIN: usize = 4 << 10;
 
 const PUT: u8 = 1;
 const DELETE: u8 = 2;
-const HAS_PREV: u8 = 1;
-/// Length, revision, kind, flags, key length.
+/// What follows the fixed part about the key's earlier life.
+const BEFORE_NOTHING: u8 = 0;
+const BEFORE_LIVE: u8 = 1;
+const BEFORE_TOMBSTONE: u8 = 2;
+/// Length, revision, kind, what was before, key length.
 const FIXED_BYTES: usize = 4 + 12 + 1 + 1 + 4;
 const PUT_BYTES: usize = 8 + 8 + 8 + 4;
 const PREV_BYTES: usize = 12 + 8 + 8 + 8 + 4;
+const TOMBSTONE_BYTES: usize = 12;
 
 impl Record {
     /// Did the key end with this record?
@@ -83,7 +90,7 @@ impl Record {
             ChangeKind::Delete => ChangeKind::Delete,
         };
         let prev = self.prev.map(|prev| Previous { value: rest, ..prev });
-        Record { rev: self.rev, key, kind, prev }
+        Record { rev: self.rev, key, kind, prev, tombstone: self.tombstone }
     }
 
     /// Bytes that [`Record::encode`] writes.
@@ -92,8 +99,13 @@ impl Record {
             ChangeKind::Put { .. } => PUT_BYTES,
             ChangeKind::Delete => 0,
         };
-        let prev = if self.prev.is_some() { PREV_BYTES } else { 0 };
-        FIXED_BYTES + put + prev + self.payload_bytes()
+        let before = match (&self.prev, self.tombstone) {
+            (Some(_), None) => PREV_BYTES,
+            (None, Some(_)) => TOMBSTONE_BYTES,
+            (None, None) => 0,
+            (Some(_), Some(_)) => unreachable!("{:?} replaced life and death at once", self.rev),
+        };
+        FIXED_BYTES + put + before + self.payload_bytes()
     }
 
     /// Appends the record's bytes.
@@ -102,7 +114,11 @@ impl Record {
         to.put_u32_le(length(self.encoded_bytes()));
         put_rev(to, self.rev);
         to.put_u8(if self.is_tombstone() { DELETE } else { PUT });
-        to.put_u8(if self.prev.is_some() { HAS_PREV } else { 0 });
+        to.put_u8(match (&self.prev, self.tombstone) {
+            (Some(_), _) => BEFORE_LIVE,
+            (None, Some(_)) => BEFORE_TOMBSTONE,
+            (None, None) => BEFORE_NOTHING,
+        });
         to.put_u32_le(length(self.key.len()));
         if let ChangeKind::Put { value, create, version, lease } = &self.kind {
             to.put_i64_le(*create);
@@ -116,6 +132,9 @@ impl Record {
             to.put_i64_le(prev.version.version);
             to.put_i64_le(prev.version.lease);
             to.put_u32_le(length(prev.value.len()));
+        }
+        if let Some(tombstone) = self.tombstone {
+            put_rev(to, tombstone);
         }
         to.put_slice(&self.key);
         if let ChangeKind::Put { value, .. } = &self.kind {
@@ -134,22 +153,24 @@ impl Record {
             return Err(RotKind::Body);
         }
         let rev = take.rev()?;
-        let (kind, flags) = (take.u8()?, take.u8()?);
+        let (kind, before) = (take.u8()?, take.u8()?);
         let key_len = take.u32()? as usize;
         let put = match kind {
             PUT => Some((take.i64()?, take.i64()?, take.i64()?, take.u32()? as usize)),
             DELETE => None,
             _ => return Err(RotKind::Body),
         };
-        let prev = match flags {
-            HAS_PREV => {
+        let (mut prev, mut tombstone) = (None, None);
+        match before {
+            BEFORE_NOTHING => {}
+            BEFORE_LIVE => {
                 let (modified, create, version) = (take.rev()?, take.i64()?, take.i64()?);
                 let version = Version { create, modified, version, lease: take.i64()? };
-                Some((version, take.u32()? as usize))
+                prev = Some((version, take.u32()? as usize));
             }
-            0 => None,
+            BEFORE_TOMBSTONE => tombstone = Some(take.rev()?),
             _ => return Err(RotKind::Body),
-        };
+        }
         // Slices share the block's buffer: a reader that keeps a value keeps its block alive.
         let mut at = from.len() - take.rest().len();
         let mut next = |len: usize| -> Result<Bytes, RotKind> {
@@ -171,7 +192,7 @@ impl Record {
         if !take.rest().is_empty() || key.is_empty() {
             return Err(RotKind::Body);
         }
-        Ok(Record { rev, key, kind, prev })
+        Ok(Record { rev, key, kind, prev, tombstone })
     }
 }
 
@@ -209,6 +230,7 @@ mod tests {
                 lease: 7,
             },
             prev: Some(Previous { version, value: Bytes::from_static(b"old") }),
+            tombstone: None,
         }
     }
 
@@ -217,7 +239,8 @@ mod tests {
         let full = sample();
         let bare = Record { prev: None, ..full.clone() };
         let gone = Record { kind: ChangeKind::Delete, ..full.clone() };
-        for record in [full, bare, gone] {
+        let back = Record { tombstone: Some(Rev::new(8, 2)), ..bare.clone() };
+        for record in [full, bare, gone, back] {
             let mut bytes = Vec::new();
             record.encode(&mut bytes);
             assert_eq!(record.clone().detach(), record);

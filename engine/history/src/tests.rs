@@ -58,7 +58,7 @@ impl Disk {
 
     fn remove(&mut self, file: FileId) {
         self.files.remove(&file);
-        assert!(self.unsynced.iter().all(|(to, _, _)| *to != file));
+        self.unsynced.retain(|(to, _, _)| *to != file);
     }
 
     fn crash(&mut self, dice: &mut Prng) {
@@ -132,7 +132,9 @@ impl World {
             self.live.insert(key.clone(), Previous { version, value: value.clone() });
             ChangeKind::Put { value, create, version: version.version, lease: 0 }
         };
-        let record = Record { rev, key, kind, prev };
+        let has_tombstone = prev.is_none() && self.dice.chance(500);
+        let tombstone = has_tombstone.then(|| rev.before());
+        let record = Record { rev, key, kind, prev, tombstone };
         self.history.append(&record);
         self.twin.push(record);
     }

@@ -1,0 +1,219 @@
+//! Owns the apply stream: changes, marks, compactions and freezes in the order of the log.
+//! Never reorders. Invariant: a change is in the tree and in the history before the next task is
+//! looked at, except for the one [`Half`] whose replaced value is being read from disk.
+
+use std::collections::VecDeque;
+
+use base::{Change, ChangeKind, Rev, Version};
+use history::{Previous, Record};
+use tree::{Entry, Value};
+
+use crate::io::{Page, Waiter};
+use crate::slice::{Pace, Slice};
+
+/// One thing to do, in stream order.
+pub(crate) enum Task {
+    Change(Change),
+    /// Everything up to this revision has been queued before.
+    Through(i64),
+    Compact(i64),
+    Freeze(u64),
+}
+
+/// A change that is in the tree and not yet in the history: the value that it replaced is a
+/// large one and must come from disk first.
+pub(crate) struct Half {
+    pub change: Change,
+    /// The version that it replaced.
+    pub was: Version,
+    pub value: Value,
+}
+
+pub(crate) struct Stream {
+    tasks: VecDeque<Task>,
+    changes: usize,
+    bytes: usize,
+    pub half: Option<Half>,
+    /// Waits for a page.
+    pub is_parked: bool,
+    pub applied: i64,
+}
+
+impl Stream {
+    pub fn new(applied: i64) -> Stream {
+        Stream {
+            tasks: VecDeque::new(),
+            changes: 0,
+            bytes: 0,
+            half: None,
+            is_parked: false,
+            applied,
+        }
+    }
+
+    pub fn push(&mut self, task: Task) {
+        if let Task::Change(change) = &task {
+            self.changes += 1;
+            self.bytes += bytes_of(change);
+        }
+        self.tasks.push_back(task);
+    }
+
+    fn pop(&mut self) {
+        if let Some(Task::Change(change)) = self.tasks.pop_front() {
+            self.changes -= 1;
+            self.bytes -= bytes_of(&change);
+        }
+    }
+
+    pub fn queued_changes(&self) -> usize {
+        self.changes
+    }
+
+    pub fn queued_bytes(&self) -> usize {
+        self.bytes
+    }
+}
+
+impl Slice {
+    /// Does up to `budget` tasks.
+    pub(crate) fn run_stream(&mut self, budget: usize) -> Pace {
+        for _ in 0..budget {
+            if self.stream.is_parked {
+                return Pace::Idle;
+            }
+            if let Err(page) = self.finish_half() {
+                return self.park_stream(page);
+            }
+            let done = match self.stream.tasks.front() {
+                None => return Pace::Idle,
+                Some(Task::Change(change)) => {
+                    let change = change.clone();
+                    self.begin_change(change)
+                }
+                Some(&Task::Through(main)) => {
+                    // Replay after a restart may begin below what the checkpoint holds.
+                    self.stream.applied = self.stream.applied.max(main);
+                    Ok(())
+                }
+                Some(&Task::Compact(main)) => {
+                    assert!(main <= self.stream.applied);
+                    self.compact = self.compact.max(main);
+                    Ok(())
+                }
+                Some(&Task::Freeze(generation)) => {
+                    self.begin_freeze(generation);
+                    Ok(())
+                }
+            };
+            match done {
+                Ok(()) => self.stream.pop(),
+                Err(page) => return self.park_stream(page),
+            }
+        }
+        match self.finish_half() {
+            Err(page) => self.park_stream(page),
+            Ok(()) if self.stream.tasks.is_empty() => Pace::Idle,
+            Ok(()) => Pace::Busy,
+        }
+    }
+
+    /// Waits for a page, and reads ahead for the changes behind.
+    fn park_stream(&mut self, page: Page) -> Pace {
+        self.stream.is_parked = true;
+        self.want(page, Waiter::Stream);
+        let changes = self.stream.tasks.iter().filter_map(|task| match task {
+            Task::Change(change) => Some(change.key.clone()),
+            Task::Through(_) | Task::Compact(_) | Task::Freeze(_) => None,
+        });
+        let keys: Vec<_> = changes.take(self.options.prefetch_changes).collect();
+        for key in keys {
+            if let Err(miss) = self.touch(&key) {
+                self.want(Page::Tree(miss), Waiter::Nobody);
+            }
+        }
+        Pace::Idle
+    }
+
+    /// Looks at all that changing the key will look at.
+    fn touch(&mut self, key: &[u8]) -> Result<(), tree::Miss> {
+        match self.tree.get(key)? {
+            Some(entry) => self.tree.value(&entry.value).map(|_| ()),
+            None => Ok(()),
+        }
+    }
+
+    /// Puts a change into the tree, and into the history unless that must wait for a value.
+    fn begin_change(&mut self, change: Change) -> Result<(), Page> {
+        let entry = match &change.kind {
+            ChangeKind::Put { value, create, version, lease } => Some(Entry {
+                modified: change.rev,
+                create: *create,
+                version: *version,
+                lease: *lease,
+                value: Value::Inline(value.clone()),
+            }),
+            ChangeKind::Delete => None,
+        };
+        if self.past.get().is_none() {
+            match entry {
+                Some(entry) => self.tree.put(&change.key, &entry),
+                None => self.tree.remove(&change.key),
+            }
+            .map_err(Page::Tree)?;
+            return Ok(());
+        }
+        assert!(self.past.last() < change.rev);
+        let entry = entry.unwrap_or_else(|| Entry::tombstone(change.rev));
+        let was = self.tree.put(&change.key, &entry).map_err(Page::Tree)?;
+        // The sequencer decided against the same state: if we differ, one of us lost a write.
+        let replaced = was.as_ref().filter(|was| was.is_live()).map(|was| was.modified);
+        assert_eq!(replaced, change.prev);
+        match was {
+            None => self.remember(change, None, None),
+            Some(was) if !was.is_live() => self.remember(change, None, Some(was.modified)),
+            Some(was) => {
+                let version = version_of(&was);
+                self.stream.half = Some(Half { change, was: version, value: was.value });
+                // If its value is not at hand, the next task waits, not this one: it is done.
+                let _ = self.finish_half();
+            }
+        }
+        Ok(())
+    }
+
+    /// Completes the change that waits for the value that it replaced.
+    fn finish_half(&mut self) -> Result<(), Page> {
+        let Some(half) = &self.stream.half else { return Ok(()) };
+        let value = self.tree.value(&half.value).map_err(Page::Tree)?;
+        let half = self.stream.half.take().expect("just seen");
+        self.remember(half.change, Some(Previous { version: half.was, value }), None);
+        self.finish_commit();
+        Ok(())
+    }
+
+    fn remember(&mut self, change: Change, prev: Option<Previous>, tombstone: Option<Rev>) {
+        let Change { rev, key, kind, prev: _ } = change;
+        let history = self.past.get().expect("only called with one");
+        history.append(&Record { rev, key, kind, prev, tombstone });
+    }
+
+    /// The revision of the change that is in the tree only.
+    pub(crate) fn half_rev(&self) -> Option<Rev> {
+        self.stream.half.as_ref().map(|half| half.change.rev)
+    }
+}
+
+/// The metadata of a live entry.
+pub(crate) fn version_of(entry: &Entry) -> Version {
+    let Entry { modified, create, version, lease, value: _ } = *entry;
+    Version { create, modified, version, lease }
+}
+
+fn bytes_of(change: &Change) -> usize {
+    let value = match &change.kind {
+        ChangeKind::Put { value, .. } => value.len(),
+        ChangeKind::Delete => 0,
+    };
+    change.key.len() + value
+}

@@ -1,0 +1,314 @@
+//! Owns reading live keys at a point, in key order. Never sees more than one turn's worth at once.
+//! Invariant: an entry changed after the point is followed back through history to the version
+//! that the point saw; a key that the tree does not know did not exist then.
+//!
+//! ```text
+//!  scan the tree ──> found entries ──> version at the point ──> value ──> items
+//!    (a turn)          (queue)         (hops through history)   (extent)
+//! ```
+
+use std::collections::VecDeque;
+use std::ops::{Bound, ControlFlow};
+
+use base::{Rev, Version};
+use bytes::Bytes;
+use tree::{Entry, EntryRef, ScanEnd, Value, ValueRef};
+
+use crate::apply::version_of;
+use crate::io::{Page, Waiter};
+use crate::reads::Turn;
+use crate::request::{Fields, Item, KeyRange, RangeEnd, ReadId, ReadResult};
+use crate::slice::Slice;
+
+/// Large values that are read at once for one read.
+const VALUES_AHEAD: usize = 8;
+
+pub(crate) struct Range {
+    at: Rev,
+    limit: usize,
+    room_bytes: usize,
+    fields: Fields,
+    end: RangeEnd,
+    /// Where the tree's scan goes on.
+    from: Bound<Bytes>,
+    is_exhausted: bool,
+    /// Entries that were scanned and not answered yet.
+    found: VecDeque<Found>,
+    /// How far the first of them was followed back: the revision to look up next.
+    hop: Option<Rev>,
+    items: Vec<Item>,
+}
+
+struct Found {
+    key: Bytes,
+    /// As the tree had it; without its value if that is not needed.
+    entry: Entry,
+}
+
+/// A version of a key, and where its value is.
+struct Seen {
+    version: Version,
+    value: Value,
+}
+
+impl Range {
+    pub fn new(keys: KeyRange, at: Rev, limit: usize, limit_bytes: usize, fields: Fields) -> Range {
+        assert!(0 < limit);
+        Range {
+            at,
+            limit,
+            room_bytes: limit_bytes.max(1),
+            fields,
+            end: keys.end,
+            from: Bound::Included(keys.start),
+            is_exhausted: false,
+            found: VecDeque::new(),
+            hop: None,
+            items: Vec::new(),
+        }
+    }
+
+    pub fn turn(&mut self, slice: &mut Slice, id: ReadId) -> Turn {
+        if self.found.is_empty()
+            && !self.is_exhausted
+            && let Err(turn) = self.scan(slice, id)
+        {
+            return turn;
+        }
+        let mut hops = slice.options.turn_entries;
+        while let Some(found) = self.found.front() {
+            match self.resolve(slice, found, &mut hops) {
+                Ok(seen) => {
+                    let found = self.found.pop_front().expect("just seen");
+                    self.hop = None;
+                    if let Some((version, value)) = seen {
+                        self.room_bytes =
+                            self.room_bytes.saturating_sub(found.key.len() + value.len());
+                        self.items.push(Item { key: found.key, version, value });
+                    }
+                }
+                Err(Stop::Tired(hop)) => {
+                    self.hop = Some(hop);
+                    return Turn::Again;
+                }
+                Err(Stop::Missed { page, hop }) => {
+                    self.hop = hop;
+                    self.values_ahead(slice);
+                    return Turn::Wait(page);
+                }
+            }
+            if self.items.len() == self.limit || self.room_bytes == 0 {
+                return self.done();
+            }
+        }
+        if self.is_exhausted { self.done() } else { Turn::Again }
+    }
+
+    /// Places of large values may have been reused: look those entries up again.
+    pub fn forget_extents(&mut self) {
+        let is_extent = |found: &Found| matches!(found.entry.value, Value::Extent(_));
+        let Some(first) = self.found.iter().position(is_extent) else { return };
+        if first == 0 {
+            self.hop = None;
+        }
+        self.from = Bound::Included(self.found[first].key.clone());
+        self.found.truncate(first);
+        self.is_exhausted = false;
+    }
+
+    fn done(&mut self) -> Turn {
+        let is_end = self.found.is_empty() && self.is_exhausted;
+        let last = self.items.last().filter(|_| !is_end);
+        let resume = last.map(|last| successor(&last.key));
+        let items = std::mem::take(&mut self.items);
+        Turn::Done(ReadResult::Range { items, resume })
+    }
+
+    /// Gathers one turn's entries from the tree.
+    fn scan(&mut self, slice: &mut Slice, id: ReadId) -> Result<(), Turn> {
+        if self.end == RangeEnd::Single {
+            return self.get(slice);
+        }
+        let (at, fields) = (self.at, self.fields);
+        let has_past = slice.past.get().is_some();
+        let limit = slice.options.turn_entries.min(self.limit - self.items.len());
+        let mut looks = slice.options.turn_entries;
+        let mut room = slice.options.turn_bytes.min(self.room_bytes);
+        let found = &mut self.found;
+        let mut last = None;
+        let from = self.from.clone();
+        let end = match &self.end {
+            RangeEnd::Before(end) => Some(end.clone()),
+            RangeEnd::Unbounded => None,
+            RangeEnd::Single => unreachable!("handled above"),
+        };
+        let mut visit = |key: &[u8], entry: EntryRef<'_>| {
+            looks -= 1;
+            let is_seen = !has_past || entry.modified <= at;
+            if entry.is_live() || !is_seen {
+                let key = Bytes::copy_from_slice(key);
+                let entry = copy(&entry, is_seen && fields == Fields::WithValues);
+                room = room.saturating_sub(key.len() + inline_bytes(&entry.value));
+                last = Some(key.clone());
+                found.push_back(Found { key, entry });
+            } else if looks == 0 {
+                last = Some(Bytes::copy_from_slice(key));
+            }
+            let is_enough = looks == 0 || room == 0 || found.len() == limit;
+            if is_enough { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        };
+        let from = from.as_ref().map(|key| key.as_ref());
+        match slice.tree.scan(from, end.as_deref(), &mut visit) {
+            Ok(ScanEnd::Finished) => self.is_exhausted = true,
+            Ok(ScanEnd::Stopped) => {
+                self.from = Bound::Excluded(last.expect("it stops at an entry"));
+            }
+            Err(missed) => {
+                self.from = missed.resume;
+                let mut misses = missed.misses.into_iter().map(Page::Tree);
+                let first = misses.next().expect("a miss names the page");
+                misses.for_each(|page| slice.want(page, Waiter::Nobody));
+                if self.found.is_empty() {
+                    return Err(Turn::Wait(first));
+                }
+                slice.want(first, Waiter::Read(id));
+            }
+        }
+        Ok(())
+    }
+
+    fn get(&mut self, slice: &mut Slice) -> Result<(), Turn> {
+        let (Bound::Included(key) | Bound::Excluded(key)) = self.from.clone() else {
+            unreachable!("ranges have a start")
+        };
+        let entry = slice.tree.get(&key).map_err(|miss| Turn::Wait(Page::Tree(miss)))?;
+        self.is_exhausted = true;
+        if let Some(entry) = entry {
+            self.found.push_back(Found { key, entry });
+        }
+        Ok(())
+    }
+
+    /// The version of an entry that the point sees, with its value; `None` if it was absent.
+    fn resolve(
+        &self,
+        slice: &mut Slice,
+        found: &Found,
+        hops: &mut usize,
+    ) -> Result<Option<(Version, Bytes)>, Stop> {
+        let entry = &found.entry;
+        let is_seen = slice.past.get().is_none() || entry.modified <= self.at;
+        let seen = if is_seen {
+            let seen = Seen { version: version_of(entry), value: entry.value.clone() };
+            entry.is_live().then_some(seen)
+        } else {
+            self.look_back(slice, self.hop.unwrap_or(entry.modified), hops)?
+        };
+        let Some(seen) = seen else { return Ok(None) };
+        let value = match self.fields {
+            Fields::KeysOnly => Bytes::new(),
+            Fields::WithValues => slice
+                .tree
+                .value(&seen.value)
+                .map_err(|miss| Stop::Missed { page: Page::Tree(miss), hop: self.hop })?,
+        };
+        Ok(Some((seen.version, value)))
+    }
+
+    /// Follows previous versions from the change at `from` (after the point) to the one that the
+    /// point sees.
+    fn look_back(
+        &self,
+        slice: &mut Slice,
+        from: Rev,
+        hops: &mut usize,
+    ) -> Result<Option<Seen>, Stop> {
+        let mut rev = from;
+        loop {
+            assert!(self.at < rev);
+            if *hops == 0 {
+                return Err(Stop::Tired(rev));
+            }
+            *hops -= 1;
+            let before = before(slice, rev)
+                .map_err(|miss| Stop::Missed { page: Page::History(miss), hop: Some(rev) })?;
+            match before {
+                Before::Nothing => return Ok(None),
+                Before::Tombstone(ended) if ended <= self.at => return Ok(None),
+                Before::Tombstone(ended) => rev = ended,
+                Before::Live(seen) if seen.version.modified <= self.at => return Ok(Some(seen)),
+                Before::Live(seen) => rev = seen.version.modified,
+            }
+        }
+    }
+
+    /// Reads the large values of the next entries while one is being read.
+    fn values_ahead(&mut self, slice: &mut Slice) {
+        if self.fields == Fields::KeysOnly {
+            return;
+        }
+        for found in self.found.iter().take(VALUES_AHEAD) {
+            let is_seen = found.entry.modified <= self.at && found.entry.is_live();
+            if let (true, Err(miss)) = (is_seen, slice.tree.value(&found.entry.value)) {
+                slice.want(Page::Tree(miss), Waiter::Nobody);
+            }
+        }
+    }
+}
+
+/// Why an entry is not resolved yet.
+enum Stop {
+    /// Enough for this turn; go on at this revision.
+    Tired(Rev),
+    /// A page is missing.
+    Missed { page: Page, hop: Option<Rev> },
+}
+
+/// What a key was before a change.
+enum Before {
+    /// Absent, and as far back as can be read.
+    Nothing,
+    /// Absent since then.
+    Tombstone(Rev),
+    Live(Seen),
+}
+
+/// What the key was before the change at `rev`.
+fn before(slice: &mut Slice, rev: Rev) -> Result<Before, history::Miss> {
+    if let Some(half) = slice.stream.half.as_ref().filter(|half| half.change.rev == rev) {
+        return Ok(Before::Live(Seen { version: half.was, value: half.value.clone() }));
+    }
+    let history = slice.past.get().expect("points matter only with a history");
+    let record = history.find(rev)?;
+    let record = record.expect("history has every change since the compact revision");
+    Ok(match (record.prev, record.tombstone) {
+        (Some(prev), _) => {
+            let value = Value::Inline(prev.value);
+            Before::Live(Seen { version: prev.version, value })
+        }
+        (None, Some(ended)) => Before::Tombstone(ended),
+        (None, None) => Before::Nothing,
+    })
+}
+
+fn copy(entry: &EntryRef<'_>, is_value_wanted: bool) -> Entry {
+    if is_value_wanted {
+        return entry.to_entry();
+    }
+    EntryRef { value: ValueRef::Inline(&[]), ..*entry }.to_entry()
+}
+
+fn inline_bytes(value: &Value) -> usize {
+    match value {
+        Value::Inline(bytes) => bytes.len(),
+        Value::Extent(extent) => extent.value_bytes(),
+    }
+}
+
+/// The least key above.
+fn successor(key: &[u8]) -> Bytes {
+    let mut next = Vec::with_capacity(key.len() + 1);
+    next.extend_from_slice(key);
+    next.push(0);
+    Bytes::from(next)
+}

@@ -1,0 +1,161 @@
+//! Owns the reads under way: which wait for a revision, which for a page, whose turn it is.
+//! Never looks at a key. Invariant: each read is waiting, parked or ready, and has one turn at a
+//! time; nobody starves, because turns go round.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use base::Rev;
+
+use crate::catch_up::CatchUp;
+use crate::count::Count;
+use crate::io::{Page, Waiter};
+use crate::range::Range;
+use crate::request::{ReadId, ReadRequest, ReadResult};
+use crate::slice::{Pace, Slice, SliceEffect};
+
+/// What came of one turn.
+pub(crate) enum Turn {
+    Done(ReadResult),
+    Again,
+    /// Go on when the page is there.
+    Wait(Page),
+}
+
+enum Standing {
+    WaitsForRevision,
+    Ready,
+    Parked,
+}
+
+pub(crate) enum Work {
+    Range(Range),
+    Count(Count),
+    CatchUp(CatchUp),
+}
+
+struct Job {
+    /// The lowest point that it looks at.
+    floor: Rev,
+    standing: Standing,
+    /// Taken out during its turn.
+    work: Option<Work>,
+}
+
+pub(crate) struct Reads {
+    jobs: BTreeMap<ReadId, Job>,
+    waiting: BTreeSet<(i64, ReadId)>,
+    ready: VecDeque<ReadId>,
+}
+
+impl Reads {
+    pub fn new() -> Reads {
+        Reads { jobs: BTreeMap::new(), waiting: BTreeSet::new(), ready: VecDeque::new() }
+    }
+
+    pub fn len(&self) -> usize {
+        self.jobs.len()
+    }
+
+    pub fn add(&mut self, id: ReadId, request: ReadRequest) {
+        let (required, floor) = (request.required(), request.floor());
+        let work = match request {
+            ReadRequest::Range { keys, at, limit, limit_bytes, fields } => {
+                Work::Range(Range::new(keys, at, limit, limit_bytes, fields))
+            }
+            ReadRequest::Count { keys, at } => Work::Count(Count::new(keys, at)),
+            ReadRequest::History { from, to, keys, limit_bytes, prev } => {
+                Work::CatchUp(CatchUp::new(from, Rev::end_of(to), keys, limit_bytes, prev))
+            }
+        };
+        let job = Job { floor, standing: Standing::WaitsForRevision, work: Some(work) };
+        assert!(self.jobs.insert(id, job).is_none());
+        self.waiting.insert((required, id));
+    }
+
+    pub fn remove(&mut self, id: ReadId) {
+        if self.jobs.remove(&id).is_some() {
+            self.waiting.retain(|(_, waiting)| *waiting != id);
+            self.ready.retain(|ready| *ready != id);
+        }
+    }
+
+    /// Makes the reads ready whose revision was reached.
+    pub fn release(&mut self, applied: i64) {
+        while let Some(&(required, id)) = self.waiting.first() {
+            if applied < required {
+                return;
+            }
+            self.waiting.pop_first();
+            self.make_ready(id);
+        }
+    }
+
+    fn make_ready(&mut self, id: ReadId) {
+        let job = self.jobs.get_mut(&id).expect("queues name known jobs");
+        job.standing = Standing::Ready;
+        self.ready.push_back(id);
+    }
+
+    /// A page has come that this read asked for, unless another of that name did.
+    pub fn wake(&mut self, id: ReadId) {
+        match self.jobs.get(&id).map(|job| &job.standing) {
+            Some(Standing::Parked) => self.make_ready(id),
+            Some(Standing::Ready | Standing::WaitsForRevision) | None => {}
+        }
+    }
+
+    /// A commit happened: places of large values that were noted before may be reused.
+    pub fn forget_extents(&mut self) {
+        for job in self.jobs.values_mut() {
+            if let Some(Work::Range(range)) = &mut job.work {
+                range.forget_extents();
+            }
+        }
+    }
+}
+
+impl Slice {
+    /// Gives up to `turns` turns.
+    pub(crate) fn run_reads(&mut self, turns: usize) -> Pace {
+        for _ in 0..turns {
+            let Some(id) = self.reads.ready.pop_front() else { return Pace::Idle };
+            let job = self.reads.jobs.get_mut(&id).expect("queues name known jobs");
+            let (floor, mut work) = (job.floor, job.work.take().expect("one turn at a time"));
+            let turn = match &mut work {
+                _ if self.is_compacted(floor) => {
+                    Turn::Done(ReadResult::Compacted { compact: self.compact })
+                }
+                Work::Range(range) => range.turn(self, id),
+                Work::Count(count) => count.turn(self),
+                Work::CatchUp(catch_up) => catch_up.turn(self),
+            };
+            if let Turn::Done(result) = turn {
+                self.reads.jobs.remove(&id);
+                self.effects.push_back(SliceEffect::ReadDone { job: id, result });
+                continue;
+            }
+            let job = self.reads.jobs.get_mut(&id).expect("nobody else removes it");
+            job.work = Some(work);
+            match turn {
+                Turn::Again => self.reads.ready.push_back(id),
+                Turn::Wait(page) => {
+                    job.standing = Standing::Parked;
+                    self.want(page, Waiter::Read(id));
+                }
+                Turn::Done(_) => unreachable!("handled above"),
+            }
+        }
+        if self.reads.ready.is_empty() { Pace::Idle } else { Pace::Busy }
+    }
+
+    /// Is the point below what can be answered rightly?
+    fn is_compacted(&mut self, floor: Rev) -> bool {
+        let compact = self.compact;
+        let history = self.past.get();
+        history.is_some_and(|history| {
+            // Tombstones up to the history's own mark may be purged: points inside that very
+            // transaction are over too.
+            floor.main < compact || floor < Rev::end_of(history.compacted())
+        })
+    }
+}
