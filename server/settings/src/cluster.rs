@@ -65,16 +65,21 @@ pub enum FoundingError {
     NoLocalName(String),
     /// Two members have the same identifier.
     Twins(u64),
-    /// The advertised peer URLs are not those of this member in the list.
-    Mismatch {
-        /// What the list says of this member, as `name=url,name=url`.
+    /// The list says more of this member than it advertises.
+    NotAdvertised {
+        /// What is missing, as `name=url,name=url`.
         listed: String,
         /// What this member advertises.
         advertised: String,
-        /// Why they differ.
+        /// How they differ.
         why: String,
-        /// Whether the list has one that is not advertised, rather than the other way round.
-        listed_extra: bool,
+    },
+    /// This member advertises more than the list says of it.
+    NotListed {
+        /// What is missing.
+        extra: String,
+        /// All that it advertises, as `name=url,name=url` (etcd shows this in place of the list).
+        advertised: String,
     },
 }
 
@@ -88,15 +93,15 @@ impl std::fmt::Display for FoundingError {
             FoundingError::Twins(id) => {
                 write!(to, "error setting up initial cluster: two members with ID {id:x}")
             }
-            FoundingError::Mismatch { listed, advertised, why, listed_extra: true } => write!(
+            FoundingError::NotAdvertised { listed, advertised, why } => write!(
                 to,
                 "--initial-cluster has {listed} but missing from \
                  --initial-advertise-peer-urls={advertised} ({why})"
             ),
-            FoundingError::Mismatch { listed, advertised, why, listed_extra: false } => write!(
+            FoundingError::NotListed { extra, advertised } => write!(
                 to,
-                "--initial-advertise-peer-urls has {advertised} but missing from \
-                 --initial-cluster={listed} ({why})"
+                "--initial-advertise-peer-urls has {extra} but missing from \
+                 --initial-cluster={advertised}"
             ),
         }
     }
@@ -149,34 +154,30 @@ fn compare(local: &FoundingMember, advertised: &[Url]) -> Result<(), FoundingErr
         let parts: Vec<String> = urls.iter().map(|url| format!("{}={url}", local.name)).collect();
         parts.join(",")
     };
+    let only_in = |urls: &[String], others: &[String]| -> Vec<String> {
+        urls.iter().filter(|url| !others.contains(url)).cloned().collect()
+    };
+    let (not_advertised, not_listed) =
+        (only_in(&listed, &advertised), only_in(&advertised, &listed));
+    let Some(first_listed) = not_advertised.first() else {
+        let (extra, advertised) = (not_listed.join(","), named(&advertised));
+        return Err(FoundingError::NotListed { extra, advertised });
+    };
     let resolved = |url: &String| format!("{url:?}(resolved from {url:?})");
-    let first =
-        |urls: &[String], others: &[String]| urls.iter().find(|url| !others.contains(url)).cloned();
-    let (extra_listed, extra_said) = (first(&listed, &advertised), first(&advertised, &listed));
-    let why = match (&extra_said, &extra_listed) {
-        (Some(said), Some(listed)) => format!("{} != {}", resolved(said), resolved(listed)),
-        (Some(_), None) | (None, Some(_)) | (None, None) => {
-            format!("len({advertised:?}) != len({listed:?})")
+    let why = match not_listed.first() {
+        Some(said) if listed.len() == advertised.len() => {
+            format!("{} != {}", resolved(said), resolved(first_listed))
         }
+        Some(_) | None => format!("len({}) != len({})", quoted(&advertised), quoted(&listed)),
     };
-    let missing = |extra: Option<String>, all: &[String]| match extra {
-        Some(url) => vec![url],
-        None => all.to_vec(),
-    };
-    if extra_listed.is_some() || extra_said.is_none() {
-        return Err(FoundingError::Mismatch {
-            listed: named(&missing(extra_listed, &listed)),
-            advertised: advertised.join(","),
-            why,
-            listed_extra: true,
-        });
-    }
-    Err(FoundingError::Mismatch {
-        listed: named(&listed),
-        advertised: missing(extra_said, &advertised).join(","),
-        why,
-        listed_extra: false,
-    })
+    let (listed, advertised) = (named(&not_advertised), advertised.join(","));
+    Err(FoundingError::NotAdvertised { listed, advertised, why })
+}
+
+/// A list as Go shows it: `["a" "b"]`.
+fn quoted(urls: &[String]) -> String {
+    let parts: Vec<String> = urls.iter().map(|url| format!("{url:?}")).collect();
+    format!("[{}]", parts.join(" "))
 }
 
 fn texts(urls: &[Url]) -> Vec<String> {
@@ -239,6 +240,19 @@ mod tests {
              --initial-advertise-peer-urls=http://localhost:2380 \
              (\"http://localhost:2380\"(resolved from \"http://localhost:2380\") != \
              \"http://127.0.0.1:9999\"(resolved from \"http://127.0.0.1:9999\"))"
+        );
+        let two = "http://localhost:2380,http://localhost:2381";
+        assert_eq!(
+            error(&format!("default={PEER},default=http://localhost:2381"), "default", PEER),
+            "--initial-cluster has default=http://localhost:2381 but missing from \
+             --initial-advertise-peer-urls=http://localhost:2380 \
+             (len([\"http://localhost:2380\"]) != \
+             len([\"http://localhost:2380\" \"http://localhost:2381\"]))"
+        );
+        assert_eq!(
+            error(&format!("default={PEER}"), "default", two),
+            "--initial-advertise-peer-urls has http://localhost:2381 but missing from \
+             --initial-cluster=default=http://localhost:2380,default=http://localhost:2381"
         );
     }
 

@@ -100,11 +100,7 @@ fn member<'a>(map: &'a Mapping, key: &str) -> Option<&'a Yaml> {
 
 /// The node as a value of the row.
 fn convert(row: &Row, path: &[&str], yaml: &Yaml) -> Result<Value, Stop> {
-    let mismatch = |what: String| {
-        let owner = if path.len() > 1 { "securityConfig" } else { "configYAML" };
-        let (name, kind) = (path.join("."), go_type(row));
-        undecodable(format!("{what} into Go struct field {owner}.{name} of type {kind}"))
-    };
+    let wrong = |what: String| undecodable(mismatch(path, &what, go_type(row)));
     let text = match (row.kind, yaml) {
         (Kind::Bool, Yaml::Bool(on)) => return Ok(Value::Bool(*on)),
         // YAML 1.1, which etcd reads, has more words for true and false.
@@ -114,23 +110,23 @@ fn convert(row: &Row, path: &[&str], yaml: &Yaml) -> Result<Value, Stop> {
         (Kind::Unsigned | Kind::Unsigned32 | Kind::Bytes, Yaml::Number(number)) => {
             let whole = whole(number).and_then(|n| u64::try_from(n).ok());
             let fits = |n: &u64| row.kind != Kind::Unsigned32 || *n <= u64::from(u32::MAX);
-            let found = whole.filter(fits).ok_or_else(|| mismatch(format!("number {number}")))?;
+            let found = whole.filter(fits).ok_or_else(|| wrong(format!("number {number}")))?;
             return limited(row, Value::Unsigned(found));
         }
         (Kind::Signed | Kind::Span, Yaml::Number(number)) => {
             let whole = whole(number).and_then(|n| i64::try_from(n).ok());
-            let found = whole.ok_or_else(|| mismatch(format!("number {number}")))?;
+            let found = whole.ok_or_else(|| wrong(format!("number {number}")))?;
             let is_span = row.kind == Kind::Span;
             return limited(row, if is_span { Value::SpanNs(found) } else { Value::Signed(found) });
         }
         (Kind::Set | Kind::List, Yaml::Sequence(items)) if takes_sequence(row) => {
-            return list(items).map(Value::List).ok_or_else(|| mismatch("object".into()));
+            return list(row, path, items).map(Value::List);
         }
         (Kind::Set | Kind::List, Yaml::String(text)) if !takes_sequence(row) => text,
         (Kind::Text | Kind::Urls | Kind::Origins | Kind::Gates, Yaml::String(text)) => text,
         (Kind::Choice(_) | Kind::ChoiceQuoted(_), Yaml::String(text)) => text,
         (Kind::Bytes | Kind::CpuSet, Yaml::String(text)) => text,
-        (_, other) => return Err(mismatch(kind_word(other).into())),
+        (_, other) => return Err(wrong(kind_word(other).into())),
     };
     scalar(row, text)
 }
@@ -205,8 +201,23 @@ fn takes_sequence(row: &Row) -> bool {
     row.name != "host-whitelist"
 }
 
-fn list(items: &[Yaml]) -> Option<Vec<String>> {
-    items.iter().map(|item| item.as_str().map(String::from)).collect()
+fn list(row: &Row, path: &[&str], items: &[Yaml]) -> Result<Vec<String>, Stop> {
+    let text = |item: &Yaml| match item.as_str() {
+        Some(text) => Ok(text.to_string()),
+        None => Err(undecodable(mismatch(path, kind_word(item), element_type(row)))),
+    };
+    items.iter().map(text).collect()
+}
+
+/// Go's word for what was expected inside of a list.
+fn element_type(row: &Row) -> &'static str {
+    go_type(row).trim_start_matches("[]")
+}
+
+/// What was found where something else was expected.
+fn mismatch(path: &[&str], what: &str, kind: &str) -> String {
+    let owner = if path.len() > 1 { "securityConfig" } else { "configYAML" };
+    format!("{what} into Go struct field {owner}.{} of type {kind}", path.join("."))
 }
 
 /// A whole number, also when it is written as `1e9`.

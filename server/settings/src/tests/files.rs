@@ -102,6 +102,7 @@ fn a_value_of_the_wrong_kind_is_answered_as_go_answers_it() {
             "log-outputs: default",
             "string into Go struct field configYAML.log-outputs of type []string",
         ),
+        ("log-outputs: [1]", "number into Go struct field configYAML.log-outputs of type string"),
         (
             "auto-compaction-retention: 1",
             "number into Go struct field configYAML.auto-compaction-retention of type string",
