@@ -45,13 +45,14 @@ pub(crate) fn membership(state: &eraftpb::ConfState) -> Membership {
 }
 
 pub(crate) fn conf_state(members: &Membership) -> eraftpb::ConfState {
-    let mut state = eraftpb::ConfState::default();
-    state.voters = members.voters.clone();
-    state.learners = members.learners.clone();
-    state.voters_outgoing = members.voters_outgoing.clone();
-    state.learners_next = members.learners_next.clone();
-    state.auto_leave = members.auto_leave;
-    state
+    eraftpb::ConfState {
+        voters: members.voters.clone(),
+        learners: members.learners.clone(),
+        voters_outgoing: members.voters_outgoing.clone(),
+        learners_next: members.learners_next.clone(),
+        auto_leave: members.auto_leave,
+        ..eraftpb::ConfState::default()
+    }
 }
 
 pub(crate) fn entry(from: eraftpb::Entry) -> Entry {
@@ -69,12 +70,13 @@ pub(crate) fn raft_entry(from: Entry) -> eraftpb::Entry {
         EntryKind::Change => eraftpb::EntryType::EntryConfChange,
         EntryKind::ChangeV2 => eraftpb::EntryType::EntryConfChangeV2,
     };
-    let mut entry = eraftpb::Entry::default();
-    entry.entry_type = kind;
-    entry.term = from.term;
-    entry.index = from.index;
-    entry.data = from.data;
-    entry
+    eraftpb::Entry {
+        entry_type: kind,
+        term: from.term,
+        index: from.index,
+        data: from.data,
+        ..eraftpb::Entry::default()
+    }
 }
 
 pub(crate) fn hard_state(from: &eraftpb::HardState) -> HardState {
@@ -82,9 +84,10 @@ pub(crate) fn hard_state(from: &eraftpb::HardState) -> HardState {
 }
 
 pub(crate) fn raft_hard_state(from: HardState) -> eraftpb::HardState {
-    let mut state = eraftpb::HardState::default();
-    state.term = from.term;
-    state.vote = from.vote;
-    state.commit = from.commit;
-    state
+    eraftpb::HardState {
+        term: from.term,
+        vote: from.vote,
+        commit: from.commit,
+        ..eraftpb::HardState::default()
+    }
 }

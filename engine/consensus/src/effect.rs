@@ -1,7 +1,7 @@
 //! Owns the words between consensus and its member: what happens to it and what it wants done.
 
 use bytes::Bytes;
-use wal::{Entry, HardState, Mark, Urgency};
+use wal::{Entry, HardState, Mark, Record, Urgency};
 
 use crate::convert::Membership;
 use crate::message::PeerMessage;
@@ -86,7 +86,7 @@ pub enum Effect {
     /// Who leads, in which term, or this member's role in that, changed.
     Role(RoleChange),
     /// Replace the store by this snapshot, durably. The `Persist` that comes next carries its mark,
-    /// which must not be logged before. Once that is reported, report [`Event::Applied`] up to it.
+    /// which must not be logged before. It counts as applied at once.
     Install(Snapshot),
     /// A peer needs a snapshot at `index` or later; answer with [`Event::SnapshotMade`].
     SnapshotWanted {
@@ -110,6 +110,15 @@ pub struct Persist {
     pub hard_state: Option<HardState>,
     /// Whether durability is waited for. If not, no report is expected.
     pub urgency: Urgency,
+}
+
+impl Persist {
+    /// Its records, in the order in which they must be appended to the log.
+    pub fn records(&self) -> impl Iterator<Item = Record> + '_ {
+        let mark = self.mark.map(Record::Mark).into_iter();
+        let entries = self.entries.iter().cloned().map(Record::Entry);
+        mark.chain(entries).chain(self.hard_state.map(Record::HardState))
+    }
 }
 
 /// The state of the store at one entry, for a peer that is too far behind.

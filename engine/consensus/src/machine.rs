@@ -4,7 +4,7 @@
 
 use std::collections::VecDeque;
 
-use base::{Instant, Prng};
+use base::Instant;
 use bytes::Bytes;
 use raft::eraftpb::{self, MessageType};
 use raft::{RawNode, SnapshotStatus, StateRole};
@@ -20,7 +20,9 @@ use crate::effect::{
 use crate::held::{HeldBack, Released};
 use crate::message::PeerMessage;
 use crate::reads::Reads;
+use crate::status::{Progress, Status};
 use crate::store::Store;
+use crate::timer::Timer;
 
 /// One member's part in the group.
 pub struct Consensus {
@@ -32,47 +34,7 @@ pub struct Consensus {
     role: RoleChange,
     /// Term of the hard state that is durable.
     durable_term: u64,
-    prng: Prng,
     timer: Timer,
-}
-
-/// Our election timeout and what decides when a new one is drawn.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Timer {
-    ticks: usize,
-    term: u64,
-    role: Role,
-    elapsed: usize,
-}
-
-/// What operators ask about.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Status {
-    /// Who leads.
-    pub role: RoleChange,
-    /// Highest committed index.
-    pub commit: u64,
-    /// Highest index reported applied.
-    pub applied: u64,
-    /// Highest index in the log.
-    pub last: u64,
-    /// First index that is in memory.
-    pub first: u64,
-    /// Who is in the group.
-    pub membership: Membership,
-    /// How far each other member is, by id; only a leader knows.
-    pub progress: Vec<Progress>,
-}
-
-/// How far a peer is, as its leader knows.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Progress {
-    /// The peer.
-    pub id: u64,
-    /// Highest index that is durable there.
-    pub matched: u64,
-    /// Whether it was heard from lately.
-    pub active: bool,
 }
 
 impl Consensus {
@@ -91,7 +53,6 @@ impl Consensus {
         let raw = RawNode::new(&config.for_raft(start.applied), store, &logger)
             .unwrap_or_else(|error| unreachable!("the configuration was checked: {error}"));
         let role = RoleChange { leader: None, term: durable_term, role: Role::Follower };
-        let timer = Timer { ticks: 0, term: durable_term, role: Role::Follower, elapsed: 0 };
         let mut consensus = Consensus {
             config,
             raw,
@@ -100,10 +61,9 @@ impl Consensus {
             reads: Reads::new(config.id, config.boot),
             role,
             durable_term,
-            prng: Prng::from_seed(config.seed),
-            timer,
+            timer: Timer::new(config.seed, config.election_ticks),
         };
-        consensus.draw_timeout();
+        consensus.after_call();
         consensus
     }
 
@@ -124,7 +84,10 @@ impl Consensus {
             }
             Event::Persisted(number) => self.persisted(number),
             Event::Applied(index) => {
-                self.raw.advance_apply_to(index);
+                // A snapshot that came after these entries stands for them.
+                if self.raw.raft.raft_log.applied < index {
+                    self.raw.advance_apply_to(index);
+                }
                 let bytes_max = self.config.window_bytes;
                 self.raw.mut_store().window.trim(index, bytes_max);
             }
@@ -171,9 +134,7 @@ impl Consensus {
     /// Appends data to the log, if this member leads. Entries carry the data alone: the proposer
     /// knows its own by [`Proposed`] or by what it put inside.
     pub fn propose(&mut self, data: Bytes) -> Result<Proposed, ProposeError> {
-        let mut entry = eraftpb::Entry::default();
-        entry.data = data;
-        self.propose_entry(entry)
+        self.propose_entry(eraftpb::Entry { data, ..eraftpb::Entry::default() })
     }
 
     /// Proposes one step of a membership change. It takes effect when its entry is applied and
@@ -331,7 +292,8 @@ impl Consensus {
 
     /// A leader's messages may precede its own sync, all others may not. Two exceptions: a
     /// leader whose own term is not durable (it elected itself, alone) must not show it to anyone;
-    /// and messages that claim no more than the term need not wait for a slow disk if that is durable.
+    /// and messages that claim no more than the term need not wait for a slow disk if that is
+    /// durable.
     fn send_or_hold(
         &mut self,
         free: Vec<eraftpb::Message>,
@@ -359,6 +321,9 @@ impl Consensus {
         let store = self.raw.mut_store();
         store.window.reset(at);
         store.membership = membership.clone();
+        // The library would look for unapplied entries from before the snapshot if this member
+        // campaigned before the store reported it installed, and stop the process for lack of them.
+        self.raw.raft.raft_log.applied = at.index;
         let data = snapshot.data.clone();
         self.effects.push_back(Effect::Install(Snapshot { at, membership, data }));
         Some(at)
@@ -388,25 +353,10 @@ impl Consensus {
         if let Some((peer, index)) = self.raw.store().take_wanted() {
             self.effects.push_back(Effect::SnapshotWanted { peer, index });
         }
-        let raft = &self.raw.raft;
-        let (term, role) = (raft.term, role_of(raft.state));
-        let restarted = raft.election_elapsed < self.timer.elapsed;
-        self.timer.elapsed = raft.election_elapsed;
-        if restarted || (term, role) != (self.timer.term, self.timer.role) {
-            self.draw_timeout();
-        } else {
-            let ticks = self.timer.ticks;
-            self.raw.raft.set_randomized_election_timeout(ticks);
-        }
-    }
-
-    fn draw_timeout(&mut self) {
         let raft = &mut self.raw.raft;
-        let (least, range) = (self.config.election_ticks, self.config.election_ticks as u64);
-        let ticks = least + self.prng.below(range) as usize;
+        let role = role_of(raft.state);
+        let ticks = self.timer.ticks(raft.term, role, raft.election_elapsed);
         raft.set_randomized_election_timeout(ticks);
-        let (term, role) = (raft.term, role_of(raft.state));
-        self.timer = Timer { ticks, term, role, elapsed: raft.election_elapsed };
     }
 }
 

@@ -65,8 +65,8 @@ mod tests {
         let mut message = Message::default();
         message.set_msg_type(MessageType::MsgAppend);
         (message.from, message.to, message.term) = (1, 2, 3);
-        let mut entry = raft::eraftpb::Entry::default();
-        entry.data = "put".into();
+        let data = "put".into();
+        let entry = raft::eraftpb::Entry { data, ..raft::eraftpb::Entry::default() };
         message.mut_entries().push(entry);
         let message = PeerMessage(message);
         let bytes = message.encode();

@@ -41,8 +41,8 @@ pub struct Header {
     pub identity: Identity,
     /// Where the batch stands.
     pub place: Place,
-    /// Counts the runs of the writer: a batch never follows one of a later epoch. Without it, a torn
-    /// run's leftovers could chain to a batch that the next run wrote again byte for byte.
+    /// Counts the runs of the writer: a batch never follows one of a later epoch. Without it, a
+    /// torn run's leftovers could chain to a batch that the next run wrote again byte for byte.
     pub epoch: u32,
     /// Header checksum of the batch before; 0 in the first of a log.
     pub previous: u32,

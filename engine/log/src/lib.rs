@@ -28,25 +28,30 @@
 //! Reading follows the chain. Where it breaks, either the end is reached (a torn batch that nobody
 //! was told about, zeros, or leftovers) or acknowledged data rotted. The promises decide: headers
 //! beyond the break are searched, and if one promises anything beyond the break, that
-//! is [`Verdict::Rot`]. What no later header promises cannot be told from a torn tail: those are the
-//! flushes that completed after the newest header was built, at most [`WriterConfig::flushes_max`]
-//! of them. The writer closes that gap with an empty batch, the seal ([`Writer::seal`]).
+//! is [`Verdict::Rot`]. What no later header promises cannot be told from a torn tail: those are
+//! the flushes that completed after the newest header was built, at most
+//! [`WriterConfig::flushes_max`] of them. The writer closes that gap with an empty batch, the seal
+//! ([`Writer::seal`]).
 #![forbid(unsafe_code)]
 
 mod batch;
+mod flush;
 mod position;
 mod reader;
 mod record;
 mod restore;
 mod scan;
 mod segments;
+mod verdict;
 mod window;
 mod writer;
 
 pub use batch::{BadHeader, HEADER_BYTES, Header, Identity};
+pub use flush::{Backlog, Durable, Flush, Lsn, Ticket, Urgency, WriterConfig};
 pub use position::{Geometry, Place, Position};
-pub use reader::{Reader, ReaderConfig, Resume, Step, Tail, Verdict, Why};
+pub use reader::{Reader, ReaderConfig, Step};
 pub use record::{BadRecord, Entry, EntryKind, HardState, Mark, Record};
 pub use restore::{Gap, Restored};
+pub use verdict::{Resume, Tail, Verdict, Why};
 pub use window::{Compacted, Window};
-pub use writer::{Backlog, Durable, Flush, Lsn, Ticket, Urgency, Writer, WriterConfig};
+pub use writer::Writer;

@@ -7,13 +7,14 @@
 use std::collections::VecDeque;
 
 use base::limits::{BLOCK_BYTES, LOG_READ_BYTES, LOG_SCAN_BYTES};
-use base::{FileId, IoError, IoRequest, IoResult};
+use base::{FileId, IoRequest, IoResult};
 use bytes::Bytes;
 
 use crate::batch::{BadHeader, HEADER_BYTES, Header, Identity};
 use crate::position::{Geometry, Place, Position};
 use crate::record::{BadRecord, HardState, Record};
 use crate::scan::Scan;
+use crate::verdict::{Resume, Tail, Verdict, Why};
 
 /// What recovery is told.
 #[derive(Clone, Debug)]
@@ -40,85 +41,6 @@ pub enum Step {
     Waiting,
     /// No more records.
     Done(Verdict),
-}
-
-/// What the log turned out to be.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Verdict {
-    /// Sound to its end.
-    End {
-        /// Where and how writing goes on.
-        resume: Resume,
-        /// What stands behind the end.
-        tail: Tail,
-    },
-    /// Acknowledged data is damaged or gone, or the log is not ours. Nothing may be written.
-    Rot {
-        /// In which segment.
-        segment: u64,
-        /// At which byte offset.
-        offset: u64,
-        /// What is wrong.
-        why: Why,
-    },
-    /// The disk could not read or sync it.
-    Unreadable {
-        /// Which segment.
-        segment: u64,
-        /// What the disk said.
-        error: IoError,
-    },
-}
-
-/// What stands behind the end of a sound log.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Tail {
-    /// Nothing of this log.
-    Clean,
-    /// Remains of flushes that were under way and that nobody was told about.
-    Torn,
-}
-
-/// What is wrong with a log.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Why {
-    /// No sound batch stands here, but batches up to `through` were acknowledged.
-    Lost {
-        /// How far they were.
-        through: Position,
-    },
-    /// A sound batch of somebody else's log.
-    Foreign {
-        /// Whose.
-        identity: Identity,
-    },
-    /// A batch of a format that this program does not know.
-    Newer {
-        /// The format's version.
-        version: u16,
-    },
-    /// A sound batch holds what is no record.
-    BadRecord(BadRecord),
-    /// The segment is not there, though later ones are.
-    Missing,
-}
-
-/// How [`crate::Writer::resume`] goes on.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Resume {
-    /// The block behind the last sound batch; what stands there was never acknowledged. `None` if
-    /// the log has no batch.
-    pub next: Option<Place>,
-    /// Header checksum of the last batch.
-    pub previous: u32,
-    /// Epoch of the next run.
-    pub epoch: u32,
-    /// Segments that hold the log and the highest entry index in each.
-    pub live: Vec<(u64, u64)>,
-    /// Segments after them.
-    pub ready: Vec<u64>,
-    /// The latest hard state.
-    pub state: Option<HardState>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -288,7 +210,7 @@ impl Reader {
         let (header, sum) = match Header::take(block) {
             Ok(taken) => taken,
             Err(BadHeader::Version { found }) => {
-                self.verdict = Some(rot(place, Why::Newer { version: found }));
+                self.verdict = Some(Verdict::rot(place, Why::Newer { version: found }));
                 return None;
             }
             Err(BadHeader::Magic { .. } | BadHeader::Sum | BadHeader::Short) => return None,
@@ -298,7 +220,7 @@ impl Reader {
         }
         if header.identity != self.config.identity {
             let why = Why::Foreign { identity: header.identity };
-            self.verdict = Some(rot(place, why));
+            self.verdict = Some(Verdict::rot(place, why));
             return None;
         }
         let fits = header.batch_bytes() <= self.config.geometry.room(place) as u64;
@@ -354,7 +276,7 @@ impl Reader {
     /// The end, or rot: somebody promised that batches beyond the hole were durable.
     fn judge(&self, hole: Place) -> Verdict {
         if self.config.geometry.position(hole) < self.scan.promised {
-            return rot(hole, Why::Lost { through: self.scan.promised });
+            return Verdict::rot(hole, Why::Lost { through: self.scan.promised });
         }
         let ready_from = self.last.map_or(0, |last| last.place.segment + 1);
         let resume = Resume {
@@ -389,7 +311,7 @@ impl Reader {
     fn condemn(&mut self, why: Why) {
         self.records_left = 0;
         let last = self.last.expect("records come from a batch");
-        self.verdict = Some(rot(last.place, why));
+        self.verdict = Some(Verdict::rot(last.place, why));
     }
 
     /// Exactly `len` bytes from `place`, or the request that brings them.
@@ -407,10 +329,6 @@ impl Reader {
         let offset = u64::from(place.offset);
         Err(IoRequest::Read { file: FileId::Log(place.segment), offset, len })
     }
-}
-
-fn rot(place: Place, why: Why) -> Verdict {
-    Verdict::Rot { segment: place.segment, offset: u64::from(place.offset), why }
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! Owns which segments exist and what each is for: prepared ahead, holding the log, or spare.
-//! Never decides what is written. Invariants: numbers on disk have no gap, because a segment is made,
-//! recycled or removed one at a time, at the ends only; a segment is freed only once a durable
-//! batch, which repeats the hard state, stands in a later one.
+//! Never decides what is written. Invariants: numbers on disk have no gap, because a segment is
+//! made, recycled or removed one at a time, at the ends only; a segment is freed only once a
+//! durable batch, which repeats the hard state, stands in a later one.
 
 use std::collections::VecDeque;
 

@@ -5,87 +5,14 @@
 
 use std::collections::VecDeque;
 
-use base::limits::{
-    LOG_BATCH_BACKLOG_BYTES, LOG_BATCH_BYTES, LOG_ENTRY_BYTES_MAX, LOG_FLUSHES_MAX,
-    LOG_SEGMENTS_AHEAD, LOG_SEGMENTS_SPARE_MAX,
-};
 use base::{FileId, IoRequest};
-use bytes::Bytes;
 
-use crate::batch::{self, HEADER_BYTES, Heading, Identity};
-use crate::position::{Geometry, Place, Position, padded};
-use crate::reader::Resume;
-use crate::record::{ENTRY_HEAD_BYTES, HARD_STATE_BYTES, HardState, Record};
+use crate::batch::{self, HEADER_BYTES, Heading};
+use crate::flush::{Backlog, Durable, Flush, Lsn, RECORDS_MAX, Ticket, Urgency, WriterConfig};
+use crate::position::{Place, Position, padded};
+use crate::record::{HARD_STATE_BYTES, HardState, Record};
 use crate::segments::Segments;
-
-/// How a log is written. Tests shrink it; everybody else takes [`WriterConfig::standard`].
-#[derive(Clone, Copy, Debug)]
-pub struct WriterConfig {
-    /// Whose log.
-    pub identity: Identity,
-    /// Size of segments.
-    pub geometry: Geometry,
-    /// Largest data of an entry that will be appended.
-    pub entry_bytes_max: usize,
-    /// Batch cap while few wait.
-    pub batch_bytes: usize,
-    /// Batch cap under backlog.
-    pub batch_backlog_bytes: usize,
-    /// Batches that may lie beyond what is durable.
-    pub flushes_max: usize,
-    /// Segments kept prepared.
-    pub segments_ahead: usize,
-    /// Freed segments kept for recycling.
-    pub segments_spare_max: usize,
-}
-
-/// Number of an appended record, from 1, in this run.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Lsn(pub u64);
-
-/// Names one flush; rises by one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Ticket(pub u64);
-
-/// Whether somebody waits for a record.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Urgency {
-    /// Somebody does: write it as soon as the rules allow.
-    Wait,
-    /// Nobody does: it rides along with the next batch (a commit index alone may be forgotten).
-    Ride,
-}
-
-/// Whether more work waits behind what was appended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Backlog {
-    /// No: small batches, for latency.
-    Short,
-    /// Yes: large batches, for throughput.
-    Long,
-}
-
-/// One batch to be written. The file is opened so that its completion means durable.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Flush {
-    /// To be handed back through [`Writer::flushed`].
-    pub ticket: Ticket,
-    /// The segment.
-    pub file: FileId,
-    /// Where in it, a multiple of 4 KiB.
-    pub offset: u64,
-    /// What, a multiple of 4 KiB.
-    pub bytes: Bytes,
-}
-
-/// How far the log is durable.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Durable {
-    /// All records up to this one.
-    pub lsn: Lsn,
-    /// Everything that ends at or below here.
-    pub position: Position,
-}
+use crate::verdict::Resume;
 
 #[derive(Debug)]
 struct Waiting {
@@ -131,36 +58,6 @@ pub struct Writer {
 /// Measured: 64 KiB cost as much as 4 KiB, so a quarter of 256 KiB is where gathering stops to pay.
 const GATHER_SHARE: usize = 4;
 
-impl WriterConfig {
-    /// The bounds of [`base::limits`].
-    pub fn standard(identity: Identity) -> WriterConfig {
-        WriterConfig {
-            identity,
-            geometry: Geometry::STANDARD,
-            entry_bytes_max: LOG_ENTRY_BYTES_MAX,
-            batch_bytes: LOG_BATCH_BYTES,
-            batch_backlog_bytes: LOG_BATCH_BACKLOG_BYTES,
-            flushes_max: LOG_FLUSHES_MAX,
-            segments_ahead: LOG_SEGMENTS_AHEAD,
-            segments_spare_max: LOG_SEGMENTS_SPARE_MAX,
-        }
-    }
-
-    fn check(&self) {
-        let largest = HEADER_BYTES + HARD_STATE_BYTES + ENTRY_HEAD_BYTES + self.entry_bytes_max;
-        assert!(padded(largest) <= self.geometry.segment_bytes() as usize);
-        assert!(self.entry_bytes_max <= LOG_ENTRY_BYTES_MAX);
-        assert!(HEADER_BYTES < self.batch_bytes);
-        assert!(self.batch_bytes <= self.batch_backlog_bytes);
-        assert!(self.batch_backlog_bytes <= RECORDS_MAX * ENTRY_HEAD_BYTES);
-        assert!(1 <= self.flushes_max);
-    }
-}
-
-/// A batch counts its records in 16 bits.
-const RECORDS_MAX: usize = u16::MAX as usize;
-const _: () = assert!(LOG_BATCH_BACKLOG_BYTES <= RECORDS_MAX * ENTRY_HEAD_BYTES);
-
 impl Writer {
     /// Starts a log in an empty directory. Nothing can be flushed before the first
     /// [`Writer::poll_upkeep`] is carried out.
@@ -170,8 +67,8 @@ impl Writer {
         Writer::resume(config, resume)
     }
 
-    /// Goes on where recovery found the end. What recovery read is durable (it synced first), so the
-    /// first batch promises all of it; a seal is queued in case no other batch comes soon.
+    /// Goes on where recovery found the end. What recovery read is durable (it synced first), so
+    /// the first batch promises all of it; a seal is queued in case no other batch comes soon.
     pub fn resume(config: WriterConfig, resume: Resume) -> Writer {
         config.check();
         let end = resume.next.map_or(Position::START, |place| config.geometry.position(place));
@@ -255,8 +152,8 @@ impl Writer {
     }
 
     /// Tells the writer that the log is idle: if the latest acknowledged batch has no later one to
-    /// promise it, an empty one is queued (with it, what rides along). Call it some 100 ms after the
-    /// last flush and before stopping. Cheap when there is nothing to do.
+    /// promise it, an empty one is queued (with it, what rides along). Call it some 100 ms after
+    /// the last flush and before stopping. Cheap when there is nothing to do.
     pub fn seal(&mut self) {
         if self.in_flight.is_empty() && self.promised < self.worth_promising {
             self.seal_wanted = true;
@@ -273,8 +170,8 @@ impl Writer {
         self.waiting_bytes
     }
 
-    /// Upkeep of segments: a `Prepare`, answered by [`Writer::prepared`], or a `Remove`, answered by
-    /// [`Writer::removed`]. One at a time.
+    /// Upkeep of segments: a `Prepare`, answered by [`Writer::prepared`], or a `Remove`, answered
+    /// by [`Writer::removed`]. One at a time.
     pub fn poll_upkeep(&mut self) -> Option<IoRequest> {
         self.segments.poll_upkeep()
     }
@@ -289,7 +186,7 @@ impl Writer {
         self.segments.removed(number);
     }
 
-    /// Entries up to `index` will not be asked for again: the checkpoint that holds them is durable.
+    /// Entries up to `index` are not needed again: the checkpoint that holds them is durable.
     pub fn release(&mut self, index: u64) {
         self.segments.release(index);
         if let Some(durable) = self.durable_segment() {
@@ -375,7 +272,8 @@ impl Writer {
         Flush { ticket, file, offset, bytes: sealed.bytes }
     }
 
-    /// Takes the records of one batch: at least one if any waits, at most what cap and segment hold.
+    /// Takes the records of one batch: at least one if any waits, at most what cap and segment
+    /// hold.
     fn gather(&mut self, place: Place, cap: usize) -> Vec<Record> {
         let room = cap.min(self.config.geometry.room(place)) - HEADER_BYTES;
         let mut records = Vec::with_capacity(self.waiting.len().min(RECORDS_MAX));

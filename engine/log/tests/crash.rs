@@ -350,7 +350,7 @@ fn a_flipped_bit_in_promised_data_is_rot_and_never_a_shorter_log() {
                 assert!(promised < batch.end, "seed {seed}: {batch:?} was promised");
                 let behind = acked.iter().filter(|other| batch.start <= other.start).count();
                 assert!(behind <= config().flushes_max, "seed {seed}: {behind} batches went");
-                let before = acked.iter().filter(|other| other.end <= batch.start).next_back();
+                let before = acked.iter().rfind(|other| other.end <= batch.start);
                 let kept = before.map_or(0, |batch| batch.entries);
                 assert!(kept <= last.max(kept), "seed {seed}");
                 assert!(before.is_none() || kept == last, "seed {seed}: {kept} {last}");

@@ -2,9 +2,11 @@
 
 use std::time::Duration;
 
+use base::Prng;
+
 use super::*;
 use crate::effect::ReadContext;
-use wal::{Record, Restored};
+use wal::Restored;
 
 const NOW: Instant = Instant(0);
 
@@ -51,11 +53,6 @@ fn founded() -> Consensus {
     alone
 }
 
-fn records(persist: &Persist) -> Vec<Record> {
-    let entries = persist.entries.iter().cloned().map(Record::Entry);
-    entries.chain(persist.hard_state.map(Record::HardState)).collect()
-}
-
 #[test]
 fn a_member_alone_leads_at_once_and_commits_in_order_as_its_disk_allows() {
     let mut alone = founded();
@@ -83,7 +80,7 @@ fn a_member_alone_leads_at_once_and_commits_in_order_as_its_disk_allows() {
         for _ in 0..prng.below(4) {
             let Some(persist) = under_way.pop_front() else { break };
             durable = persist.entries.last().map_or(durable, |entry| entry.index);
-            log.extend(records(&persist));
+            log.extend(persist.records());
             report =
                 Some(persist).filter(|p| p.urgency == Urgency::Wait).map(|p| p.number).or(report);
         }

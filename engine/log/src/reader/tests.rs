@@ -2,9 +2,12 @@
 
 use std::collections::BTreeMap;
 
+use base::IoError;
+
 use super::*;
+use crate::flush::{Backlog, Urgency, WriterConfig};
 use crate::record::{Entry, EntryKind};
-use crate::writer::{Backlog, Urgency, Writer, WriterConfig};
+use crate::writer::Writer;
 
 const IDENTITY: Identity = Identity { cluster: 1, member: 2 };
 const SEGMENT: usize = 64 << 10;

@@ -1,7 +1,10 @@
 //! Laws of the writer: order, gathering, roll-over, promises. Completions are handed in by hand.
 
+use base::limits::LOG_FLUSHES_MAX;
+
 use super::*;
-use crate::batch::Header;
+use crate::batch::{Header, Identity};
+use crate::position::Geometry;
 use crate::record::{Entry, EntryKind};
 use base::Prng;
 

@@ -1,0 +1,92 @@
+//! Owns the words of recovery: what a log turned out to be, what is wrong with it, or how to go on.
+
+use base::IoError;
+
+use crate::batch::Identity;
+use crate::position::{Place, Position};
+use crate::record::{BadRecord, HardState};
+
+/// What the log turned out to be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// Sound to its end.
+    End {
+        /// Where and how writing goes on.
+        resume: Resume,
+        /// What stands behind the end.
+        tail: Tail,
+    },
+    /// Acknowledged data is damaged or gone, or the log is not ours. Nothing may be written.
+    Rot {
+        /// In which segment.
+        segment: u64,
+        /// At which byte offset.
+        offset: u64,
+        /// What is wrong.
+        why: Why,
+    },
+    /// The disk could not read or sync it.
+    Unreadable {
+        /// Which segment.
+        segment: u64,
+        /// What the disk said.
+        error: IoError,
+    },
+}
+
+/// What stands behind the end of a sound log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tail {
+    /// Nothing of this log.
+    Clean,
+    /// Remains of flushes that were under way and that nobody was told about.
+    Torn,
+}
+
+/// What is wrong with a log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Why {
+    /// No sound batch stands here, but batches up to `through` were acknowledged.
+    Lost {
+        /// How far they were.
+        through: Position,
+    },
+    /// A sound batch of somebody else's log.
+    Foreign {
+        /// Whose.
+        identity: Identity,
+    },
+    /// A batch of a format that this program does not know.
+    Newer {
+        /// The format's version.
+        version: u16,
+    },
+    /// A sound batch holds what is no record.
+    BadRecord(BadRecord),
+    /// The segment is not there, though later ones are.
+    Missing,
+}
+
+/// How [`crate::Writer::resume`] goes on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Resume {
+    /// The block behind the last sound batch; what stands there was never acknowledged. `None` if
+    /// the log has no batch.
+    pub next: Option<Place>,
+    /// Header checksum of the last batch.
+    pub previous: u32,
+    /// Epoch of the next run.
+    pub epoch: u32,
+    /// Segments that hold the log and the highest entry index in each.
+    pub live: Vec<(u64, u64)>,
+    /// Segments after them.
+    pub ready: Vec<u64>,
+    /// The latest hard state.
+    pub state: Option<HardState>,
+}
+
+impl Verdict {
+    pub(crate) fn rot(place: Place, why: Why) -> Verdict {
+        Verdict::Rot { segment: place.segment, offset: u64::from(place.offset), why }
+    }
+}
