@@ -8,14 +8,13 @@ use std::time::Duration;
 
 use base::limits::WATCH_PAIRS;
 use base::{Instant, Prng};
-use bytes::Bytes;
-use wire::encode::Header;
 use wire::error::WatchRefusal;
-use wire::etcdserverpb::{WatchCreateRequest, WatchResponse};
+use wire::etcdserverpb::WatchCreateRequest;
 
 use crate::batch::Message;
 use crate::catchup::{HistoryRead, Job, JobId};
 use crate::index::Index;
+use crate::slab::Slab;
 use crate::span::Span;
 use crate::stream::{Flow, Stream, StreamId};
 use crate::watcher::{News, Phase, Turn, Wants, Watcher, Why};
@@ -81,11 +80,11 @@ pub enum Effect {
 #[derive(Debug)]
 pub struct WatchHub {
     pub(crate) options: Options,
-    raft_term: u64,
+    pub(crate) raft_term: u64,
     /// The newest published revision.
     pub(crate) published: i64,
     /// The newest revision anybody spoke of.
-    sequenced: i64,
+    pub(crate) sequenced: i64,
     pub(crate) compact: i64,
     pub(crate) watchers: Slab<Watcher>,
     pub(crate) streams: Slab<Stream>,
@@ -105,7 +104,7 @@ pub struct WatchHub {
     pub(crate) turn: u64,
     /// Pairs of an event and a group of watches that are matched before they are delivered.
     pub(crate) pairs_max: usize,
-    effects: VecDeque<Effect>,
+    pub(crate) effects: VecDeque<Effect>,
 }
 
 impl WatchHub {
@@ -358,99 +357,5 @@ impl WatchHub {
 
     pub(crate) fn slot_of(&self, name: StreamId) -> Option<u32> {
         self.by_name.get(&name).copied()
-    }
-
-    pub(crate) fn header(&self, revision: i64) -> Header {
-        let Options { cluster_id, member_id, .. } = self.options;
-        Header { cluster_id, member_id, revision, raft_term: self.raft_term }
-    }
-
-    fn tell_refused(&mut self, slot: u32, reason: &str) {
-        self.reply(slot, self.sequenced, NO_WATCH, |reply| {
-            (reply.created, reply.canceled) = (true, true);
-            reply.cancel_reason = reason.to_owned();
-        });
-    }
-
-    fn tell_compacted(&mut self, stream: u32, id: i64) {
-        let compact = self.compact;
-        // No revision in this header: clients take it from `compact_revision`.
-        self.reply(stream, 0, id, |reply| {
-            (reply.canceled, reply.compact_revision) = (true, compact);
-        });
-    }
-
-    /// Sends a reply without events.
-    pub(crate) fn reply(
-        &mut self,
-        stream: u32,
-        revision: i64,
-        watch_id: i64,
-        fill: impl FnOnce(&mut WatchResponse),
-    ) {
-        let header = Some(self.header(revision).into());
-        let mut reply = WatchResponse { header, watch_id, ..WatchResponse::default() };
-        fill(&mut reply);
-        let head = wire::grpc::encode(&reply);
-        self.send(stream, Message { head, events: Bytes::new() });
-    }
-
-    /// Hands a reply out.
-    pub(crate) fn send(&mut self, stream: u32, message: Message) {
-        let stream = self.streams.get_mut(stream);
-        stream.spend(self.turn, message.len());
-        self.effects.push_back(Effect::Send { stream: stream.name, message });
-    }
-
-    /// Asks for history.
-    pub(crate) fn ask(&mut self, read: HistoryRead) {
-        self.effects.push_back(Effect::ReadHistory(read));
-    }
-}
-
-/// Values by small numbers that are used again.
-#[derive(Debug)]
-pub(crate) struct Slab<T> {
-    slots: Vec<Option<T>>,
-    free: Vec<u32>,
-}
-
-impl<T> Slab<T> {
-    fn new() -> Slab<T> {
-        Slab { slots: Vec::new(), free: Vec::new() }
-    }
-
-    fn insert(&mut self, value: T) -> u32 {
-        match self.free.pop() {
-            Some(slot) => {
-                self.slots[slot as usize] = Some(value);
-                slot
-            }
-            None => {
-                self.slots.push(Some(value));
-                (self.slots.len() - 1) as u32
-            }
-        }
-    }
-
-    fn remove(&mut self, slot: u32) -> T {
-        self.free.push(slot);
-        self.slots[slot as usize].take().expect("the slot is taken")
-    }
-
-    pub(crate) fn find(&self, slot: u32) -> Option<&T> {
-        self.slots.get(slot as usize)?.as_ref()
-    }
-
-    pub(crate) fn get(&self, slot: u32) -> &T {
-        self.find(slot).expect("the slot is taken")
-    }
-
-    pub(crate) fn get_mut(&mut self, slot: u32) -> &mut T {
-        self.slots[slot as usize].as_mut().expect("the slot is taken")
-    }
-
-    fn len(&self) -> usize {
-        self.slots.len() - self.free.len()
     }
 }

@@ -11,6 +11,8 @@ mod hub;
 mod index;
 mod progress;
 mod publish;
+mod reply;
+mod slab;
 mod span;
 mod stream;
 mod watcher;

@@ -95,7 +95,7 @@ impl World {
             let prev = old.map(|(version, value)| Replaced { version, value });
             let replaced = prev.as_ref().map(|prev| prev.version.modified);
             changes.push(Change { rev, key: key.clone(), kind: kind.clone(), prev: replaced });
-            self.records.push(Record { rev, key, kind, prev });
+            self.records.push(Record { rev, key, kind, prev, tombstone: None });
         }
         self.revision += i64::from(!changes.is_empty());
         changes
