@@ -3,11 +3,12 @@
 //! Invariant: the table, the order and the slab name the same set of keys.
 //!
 //! ```text
-//!   key --hash--> part of the table --(hash, slot)--> slab[slot] = key, metadata   (56 B + key)
-//!   order: chunks of at most 512 slots, ascending by the keys they name            (4 to 8 B)
+//!   key --hash--> one of many small tables --slot--> slab[slot] = key, metadata    56 B + key
+//!   order: chunks of at most 512 (tag, slot), ascending by the keys they name      8 to 16 B
+//!   tables                                                                         6 to 11 B
 //! ```
-//! A B-tree of keys answered a point lookup with some twenty cache misses, and a plain hash table
-//! rehashes a million keys in one pause; so the table is cut into parts that grow alone.
+//! A B-tree of keys answered a point lookup with some twenty cache misses, and one large table
+//! rehashes a million keys in one pause; so there are many small ones, each growing alone.
 
 use std::hash::{DefaultHasher, Hasher};
 
@@ -22,8 +23,8 @@ mod tests;
 
 use order::Order;
 
-/// Parts of the table, each growing alone: a million keys are a thousand in each.
-const PARTS: usize = 1024;
+/// Tables, each growing alone: ten million keys are a thousand in each.
+const TABLES: usize = 8192;
 /// Entries in one block of the slab; blocks never move.
 const BLOCK: usize = 1024;
 
@@ -41,16 +42,9 @@ impl Slot {
 /// The live keys.
 pub struct HeadIndex {
     hash_seed: u64,
-    parts: Vec<HashTable<Named>>,
+    tables: Vec<HashTable<Slot>>,
     slab: Slab,
     order: Order,
-}
-
-/// One entry of the table. The hash is kept so that growing never touches a key.
-#[derive(Clone, Copy)]
-struct Named {
-    hash: u32,
-    slot: Slot,
 }
 
 struct Entry {
@@ -63,13 +57,12 @@ struct Entry {
 }
 
 const _: () = assert!(size_of::<Entry>() == 56);
-const _: () = assert!(size_of::<Named>() == 8);
 
 impl HeadIndex {
     /// An empty index. The seed only spreads keys over the table: no answer depends on it.
     pub fn new(hash_seed: u64) -> HeadIndex {
-        let parts = (0..PARTS).map(|_| HashTable::new()).collect();
-        HeadIndex { hash_seed, parts, slab: Slab::default(), order: Order::default() }
+        let tables = (0..TABLES).map(|_| HashTable::new()).collect();
+        HeadIndex { hash_seed, tables, slab: Slab::default(), order: Order::default() }
     }
 
     /// Number of live keys.
@@ -89,16 +82,13 @@ impl HeadIndex {
 
     /// Where a live key stands.
     pub fn find(&self, key: &[u8]) -> Option<Slot> {
-        let hash = self.hash(key);
-        let found = self.parts[part_of(hash)].find(table_hash(hash), |named| {
-            named.hash == hash as u32 && self.key(named.slot) == key
-        });
-        found.map(|named| named.slot)
+        let hash = hash_of(self.hash_seed, key);
+        self.tables[table_of(hash)].find(hash, |slot| self.key(*slot) == key).copied()
     }
 
     /// The key that stands there.
     pub fn key(&self, slot: Slot) -> &[u8] {
-        &self.slab.entry(slot).key
+        self.slab.key(slot)
     }
 
     /// Metadata of the key that stands there.
@@ -128,10 +118,9 @@ impl HeadIndex {
     pub fn remove(&mut self, slot: Slot) -> Version {
         let version = self.version(slot);
         self.order.remove(&self.slab, slot);
-        let hash = self.hash(self.key(slot));
-        let named =
-            self.parts[part_of(hash)].find_entry(table_hash(hash), |named| named.slot == slot);
-        named.unwrap_or_else(|_| unreachable!("a live key is in the table")).remove();
+        let hash = hash_of(self.hash_seed, self.key(slot));
+        let named = self.tables[table_of(hash)].find_entry(hash, |named| *named == slot);
+        named.unwrap_or_else(|_| unreachable!("a live key is in its table")).remove();
         self.slab.free(slot);
         version
     }
@@ -166,34 +155,26 @@ impl HeadIndex {
 
     fn name(&mut self, key: &[u8], version: Version) -> Slot {
         assert!(!key.is_empty());
-        assert!(self.find(key).is_none());
         let slot = self.slab.take(key);
         self.set(slot, version);
-        let hash = self.hash(key);
-        let named = Named { hash: hash as u32, slot };
-        let rehash = |named: &Named| u64::from(named.hash).wrapping_mul(SPREAD);
-        self.parts[part_of(hash)].insert_unique(table_hash(hash), named, rehash);
+        let hash = hash_of(self.hash_seed, key);
+        let (slab, seed) = (&self.slab, self.hash_seed);
+        let rehash = |slot: &Slot| hash_of(seed, slab.key(*slot));
+        self.tables[table_of(hash)].insert_unique(hash, slot, rehash);
         slot
     }
-
-    fn hash(&self, key: &[u8]) -> u64 {
-        let mut hasher = DefaultHasher::new();
-        hasher.write_u64(self.hash_seed);
-        hasher.write(key);
-        hasher.finish()
-    }
 }
 
-/// Odd, so that the low 32 bits reach the high ones, which the table tags entries by.
-const SPREAD: u64 = 0x9e37_79b9_7f4a_7c15;
-
-/// The low half of a hash is kept and decides the place in a part; the high half picks the part.
-fn table_hash(hash: u64) -> u64 {
-    u64::from(hash as u32).wrapping_mul(SPREAD)
+fn hash_of(seed: u64, key: &[u8]) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    hasher.write_u64(seed);
+    hasher.write(key);
+    hasher.finish()
 }
 
-fn part_of(hash: u64) -> usize {
-    (hash >> 32) as usize % PARTS
+/// Bits that a table itself does not look at: it takes the highest seven and the lowest ones.
+fn table_of(hash: u64) -> usize {
+    (hash >> 32) as usize % TABLES
 }
 
 /// Entries in blocks that never move, with a list of free places.
@@ -205,6 +186,10 @@ struct Slab {
 }
 
 impl Slab {
+    fn key(&self, slot: Slot) -> &[u8] {
+        &self.entry(slot).key
+    }
+
     fn entry(&self, slot: Slot) -> &Entry {
         &self.blocks[slot.0 as usize / BLOCK][slot.0 as usize % BLOCK]
     }

@@ -6,7 +6,8 @@
 //! ```text
 //!   (granted) --start--> Running --poll_expired--> Proposed --revoke applied--> (gone)
 //!       ^                  |  ^ keep_alive              |
-//!       +----- demote -----+  +------ withdraw ---------+   (the proposal never got into the log)
+//!       +----- demote -----+  +------ withdraw ---------+   (the proposal did not get into the log)
+//!                             +-- unpark <-- park ------+   (it did, but an alarm refused it)
 //! ```
 //! Renewing touches the lease alone: its entry in the expiry queue stays where it was and moves on
 //! when it comes up. So a renewal is one lookup, and each lease is requeued once per life.
@@ -67,6 +68,8 @@ pub struct Leases {
     role: Role,
     /// Granted while primary, but not yet told the time.
     fresh: Vec<i64>,
+    /// Proposed, and refused by an alarm that still is on.
+    parked: Vec<i64>,
     /// One entry per running lease, at or before its deadline.
     expiry: BTreeSet<(Instant, i64)>,
     /// One entry per lease that is due for a checkpoint some day.
@@ -111,6 +114,7 @@ impl Leases {
             policy,
             role: Role::Follower,
             fresh: Vec::new(),
+            parked: Vec::new(),
             expiry: BTreeSet::new(),
             checkpoints: BTreeSet::new(),
         }

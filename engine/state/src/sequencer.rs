@@ -251,7 +251,12 @@ impl Sequencer {
         values: &Values,
         changes: &mut Vec<base::Change>,
     ) -> Result<Done, Refused> {
-        self.refuse_by_alarm(&request)?;
+        if let Err(error) = self.refuse_by_alarm(&request) {
+            if let Request::LeasesExpired(ids) = &request {
+                self.store.leases.park(ids);
+            }
+            return Err(error.into());
+        }
         match request {
             Request::Put(put) => self.put(&put, values, changes),
             Request::DeleteRange(delete) => Ok(self.delete_range(&delete, changes)),
@@ -421,6 +426,9 @@ impl Sequencer {
             },
             Err(_) => (Vec::new(), None),
         };
+        if !self.alarms.corrupt() {
+            self.store.leases.unpark();
+        }
         Done { outcome: Outcome::Alarm(listed), meta: meta.into_iter().collect() }
     }
 

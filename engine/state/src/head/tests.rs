@@ -11,8 +11,15 @@ fn version(main: i64) -> Version {
     Version { create: main, modified: Rev::new(main, 0), version: 1, lease: 0 }
 }
 
+/// Keys that share much, little, or all but their length.
 fn key_of(dice: &mut Prng) -> Vec<u8> {
-    format!("k{}", dice.below(3000)).into_bytes()
+    let number = dice.below(1500);
+    match dice.below(4) {
+        0 => format!("/registry/pods/{number:08}").into_bytes(),
+        1 => format!("{number}").into_bytes(),
+        2 => vec![0; 1 + number as usize % 40],
+        _ => [&number.to_be_bytes()[6..], &[0xff, 0]].concat(),
+    }
 }
 
 fn contents(head: &HeadIndex) -> Vec<(Vec<u8>, Version)> {
@@ -22,7 +29,7 @@ fn contents(head: &HeadIndex) -> Vec<(Vec<u8>, Version)> {
 fn check(head: &HeadIndex, twin: &BTreeMap<Vec<u8>, Version>) {
     assert_eq!(head.len(), twin.len());
     assert_eq!(contents(head), twin.iter().map(|(k, v)| (k.clone(), *v)).collect::<Vec<_>>());
-    assert!(head.order.chunk_sizes().iter().all(|size| (1..=512).contains(size)));
+    head.order.check(&head.slab);
 }
 
 #[test]
@@ -89,6 +96,7 @@ fn a_restored_index_equals_one_that_was_filled() {
         }
     }
     restored.finish_restore();
+    restored.order.check(&restored.slab);
     assert_eq!(contents(&filled), contents(&restored));
     let slot = restored.iter().nth(700).expect("thousands were drawn");
     let key = restored.key(slot).to_vec();
@@ -104,6 +112,18 @@ fn rising_keys_fill_their_chunks() {
         head.insert(&main.to_be_bytes(), version(i64::from(main)));
     }
     assert_eq!(head.order.chunk_sizes(), vec![512; 10]);
+}
+
+#[test]
+fn falling_keys_split_the_first_chunk_again_and_again() {
+    let mut head = HeadIndex::new(1);
+    for main in (0..5000_u32).rev() {
+        head.insert(&main.to_be_bytes(), version(i64::from(main)));
+    }
+    head.order.check(&head.slab);
+    assert!((0..5000_u32).all(|main| head.get(&main.to_be_bytes()).is_some()));
+    let span = Span::From(Bytes::copy_from_slice(&4321_u32.to_be_bytes()));
+    assert_eq!(head.range(&span).count(), 5000 - 4321);
 }
 
 #[test]

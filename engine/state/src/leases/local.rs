@@ -55,6 +55,7 @@ impl Leases {
     pub fn promote(&mut self, now: Instant, extend: Duration) {
         self.role = Role::Primary;
         self.fresh.clear();
+        self.parked.clear();
         let mut expiry = Vec::with_capacity(self.by_id.len());
         let mut checkpoints = Vec::new();
         for (id, lease) in &mut self.by_id {
@@ -75,6 +76,7 @@ impl Leases {
     pub fn demote(&mut self) {
         self.role = Role::Follower;
         self.fresh = Vec::new();
+        self.parked = Vec::new();
         self.expiry = BTreeSet::new();
         self.checkpoints = BTreeSet::new();
         for lease in self.by_id.values_mut() {
@@ -178,6 +180,19 @@ impl Leases {
                 self.expiry.insert((lease.queued, *id));
             }
         }
+    }
+
+    /// The log refused to end these: they wait until what refused them is over.
+    pub(crate) fn park(&mut self, ids: &[i64]) {
+        let proposed =
+            |id: &i64| self.by_id.get(id).is_some_and(|lease| lease.stage == Stage::Proposed);
+        self.parked.extend(ids.iter().filter(|id| proposed(id)));
+    }
+
+    /// What was parked comes up again.
+    pub(crate) fn unpark(&mut self) {
+        let parked = std::mem::take(&mut self.parked);
+        self.withdraw(&parked);
     }
 
     /// Checkpoints that are due, at most [`LEASE_CHECKPOINTS_MAX`], for one `LeaseCheckpoint`

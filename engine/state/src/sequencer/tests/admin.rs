@@ -160,6 +160,24 @@ fn a_corrupt_cluster_writes_nothing() {
 }
 
 #[test]
+fn a_lease_that_ends_in_a_corrupt_cluster_ends_when_the_alarm_does() {
+    use std::time::Duration;
+    let mut world = World::new();
+    world.sequencer.leases_mut().promote(base::Instant(0), Duration::ZERO);
+    world.grant(7, 1);
+    world.sequencer.leases_mut().start(base::Instant(0));
+    world.alarm(AlarmAction::Activate, 1, AlarmType::Corrupt);
+    let later = base::Instant(2_000_000_000);
+    assert_eq!(world.sequencer.leases_mut().poll_expired(later), [7]);
+    world.apply(Command::leases_expired(origin(), &[7]));
+    assert_eq!(world.sequencer.leases_mut().poll_expired(later), []);
+    world.alarm(AlarmAction::Deactivate, 1, AlarmType::Corrupt);
+    assert_eq!(world.sequencer.leases_mut().poll_expired(later), [7]);
+    world.apply(Command::leases_expired(origin(), &[7]));
+    assert!(world.sequencer.leases().is_empty());
+}
+
+#[test]
 fn members_and_version_survive_a_restore() {
     let mut world = World::new();
     let member = |id: u64| Member {
