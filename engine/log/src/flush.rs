@@ -61,7 +61,7 @@ pub enum Backlog {
 /// One batch to be written. The file is opened so that its completion means durable.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Flush {
-    /// To be handed back through [`Writer::flushed`].
+    /// To be handed back through [`crate::Writer::flushed`].
     pub ticket: Ticket,
     /// The segment.
     pub file: FileId,

@@ -24,7 +24,8 @@ pub struct ReaderConfig {
     /// Size of segments.
     pub geometry: Geometry,
     /// Numbers of the segments on disk that should be read, rising. Those below
-    /// [`crate::Writer::first_needed`] as the manifest recorded it may be left out and removed.
+    /// [`crate::Writer::first_needed`] as the manifest recorded it may be left out and given to
+    /// [`crate::Writer::adopt`].
     pub segments: Vec<u64>,
     /// A promise from elsewhere, such as the manifest: the log was durable through here.
     pub promised: Position,

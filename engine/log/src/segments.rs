@@ -90,6 +90,14 @@ impl Segments {
         None
     }
 
+    /// Segments on disk below those that hold the log: freed before a restart.
+    pub(crate) fn adopt(&mut self, freed: &[u64]) {
+        assert!(freed.is_sorted());
+        let first = self.spare.front().copied().or(self.first_needed()).unwrap_or(self.next);
+        assert!(freed.iter().all(|number| *number < first), "{freed:?} are not below {first}");
+        freed.iter().rev().for_each(|number| self.spare.push_front(*number));
+    }
+
     pub(crate) fn prepared(&mut self, number: u64) {
         assert!(self.upkeep == Some(Upkeep::Preparing(number)), "{:?}", self.upkeep);
         self.upkeep = None;
@@ -160,6 +168,18 @@ mod tests {
         assert_eq!(segments.first_needed(), Some(6));
         segments.settle(7);
         assert_eq!(segments.first_needed(), Some(7));
+    }
+
+    #[test]
+    fn segments_freed_before_a_restart_are_used_up_too() {
+        let mut segments = segments();
+        segments.adopt(&[2, 3]);
+        assert_eq!(segments.poll_upkeep(), Some(IoRequest::Remove { file: FileId::Log(2) }));
+        segments.removed(2);
+        assert_eq!(segments.poll_upkeep(), None);
+        segments.release(10);
+        segments.settle(6);
+        assert_eq!(segments.poll_upkeep(), Some(IoRequest::Remove { file: FileId::Log(3) }));
     }
 
     #[test]

@@ -176,6 +176,12 @@ impl Writer {
         self.segments.poll_upkeep()
     }
 
+    /// Takes over segments on disk that recovery left out because the log did not need them:
+    /// numbers, rising, below those that it read. They are recycled or removed.
+    pub fn adopt(&mut self, freed: &[u64]) {
+        self.segments.adopt(freed);
+    }
+
     /// Segment `number` is ready under its name.
     pub fn prepared(&mut self, number: u64) {
         self.segments.prepared(number);
