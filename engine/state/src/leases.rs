@@ -6,8 +6,8 @@
 //! ```text
 //!   (granted) --start--> Running --poll_expired--> Proposed --revoke applied--> (gone)
 //!       ^                  |  ^ keep_alive              |
-//!       +----- demote -----+  +------ withdraw ---------+   (the proposal did not get into the log)
-//!                             +-- unpark <-- park ------+   (it did, but an alarm refused it)
+//!       +----- demote -----+  +------ withdraw ---------+   (the proposal was not logged)
+//!                             +-- unpark <-- park ------+   (it was, but an alarm refused it)
 //! ```
 //! Renewing touches the lease alone: its entry in the expiry queue stays where it was and moves on
 //! when it comes up. So a renewal is one lookup, and each lease is requeued once per life.

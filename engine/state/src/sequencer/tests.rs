@@ -5,12 +5,18 @@ use std::collections::BTreeMap;
 use base::{Change, ChangeKind, Rev, Version};
 use bytes::Bytes;
 use prost::Message;
+use wire::etcdserverpb::alarm_request::AlarmAction;
 use wire::etcdserverpb::compare::{CompareResult, CompareTarget, TargetUnion};
 use wire::etcdserverpb::request_op::Request as Op;
-use wire::etcdserverpb::{Compare, RangeRequest, RequestOp};
+use wire::etcdserverpb::{
+    AlarmMember, AlarmRequest, AlarmType, CompactionRequest, Compare, DeleteRangeRequest,
+    LeaseGrantRequest, LeaseRevokeRequest, PutRequest, RangeRequest, RequestOp,
+};
 
 use super::*;
 use crate::command::{Kind, Origin};
+use crate::leases::{Granted, LEASE_TTL_S_MAX, LeaseCheckpoint};
+use crate::members::MemberAttributes;
 use crate::outcome::{DeletePlan, KeyRead, OpPlan, PutPlan, RangeRead, TxnPlan};
 use crate::span::Span;
 use crate::values::{ValueAnswer, ValueAsk, ValueTest};
