@@ -22,7 +22,7 @@ use bytes::BufMut;
 
 use crate::entry::ExtentRef;
 use crate::rot::Why;
-use crate::sizes::VALUE_INLINE_BYTES_MAX;
+use crate::sizes::{FILE_UNITS_MAX, PAGE_UNITS_MAX, VALUE_BYTES_MAX, VALUE_INLINE_BYTES_MAX};
 
 /// Bytes of a leaf cell before its key.
 pub(crate) const LEAF_FIXED_BYTES: usize = 44;
@@ -183,10 +183,12 @@ impl<'a> Stored<'a> {
             }
             (KIND_EXTENT, _) => {
                 let (start, len, crc) = (from.u32()?, from.u32()?, from.u32()?);
-                if len as usize <= VALUE_INLINE_BYTES_MAX {
+                let extent = ExtentRef { start, len, crc };
+                let bytes = VALUE_INLINE_BYTES_MAX + 1..=VALUE_BYTES_MAX;
+                if !bytes.contains(&(len as usize)) || extent.place().end() > FILE_UNITS_MAX {
                     return Err(Why::Cell);
                 }
-                Stored::Extent(ExtentRef { start, len, crc })
+                Stored::Extent(extent)
             }
             (KIND_WAITING, Origin::Memory) => Stored::Waiting { id: from.u64()?, len: from.u32()? },
             _ => return Err(Why::Cell),
@@ -227,7 +229,8 @@ impl Link {
         let link = Link::take(from)?;
         let At::Disk(page) = link.at else { return Err(Why::Cell) };
         let end = page.start.checked_add(page.units).ok_or(Why::Cell)?;
-        let sane = end <= page.reach && link.live <= link.total && link.total > 0;
+        let bounded = page.units <= PAGE_UNITS_MAX && page.reach <= FILE_UNITS_MAX;
+        let sane = bounded && end <= page.reach && link.live <= link.total && link.total > 0;
         if sane { Ok(link) } else { Err(Why::Cell) }
     }
 }

@@ -101,7 +101,8 @@ impl Tree {
         assert!(self.frozen.is_none(), "one image at a time");
         assert!(self.generation < generation);
         let changed = self.space.has_retired(self.stamp)
-            || matches!(self.root, Some(Link { at: At::Memory(_), .. }));
+            || matches!(self.root, Some(Link { at: At::Memory(_), .. }))
+            || self.map_lies_far();
         assert!(!changed || self.map_is_loaded);
         let stack = match self.root {
             Some(Link { at: At::Memory(slot), .. }) => vec![Visit { slot, next: 0 }],
@@ -118,6 +119,12 @@ impl Tree {
         });
         self.stamp += 1;
         self.waiting_frozen = self.waiting_next;
+    }
+
+    /// Whether the free map holds the end of a file that should shrink.
+    fn map_lies_far(&self) -> bool {
+        let target = self.space.target_units().filter(|_| self.map_is_loaded);
+        target.is_some_and(|target| self.map.extent().is_some_and(|map| map.end() > target))
     }
 
     /// The next write of the frozen image. `None` if there is none now: all are handed out, or
@@ -264,12 +271,11 @@ impl Tree {
         let page = self.nodes.page(slot);
         let bytes = encode(page, frozen.generation);
         let extent = self.alloc(page.units());
-        let end = extent.start + extent.units;
         let at = At::Disk(PageRef {
             start: extent.start,
             units: extent.units,
             crc: checksum(&bytes),
-            reach: self.nodes.page(slot).reach_below().max(end),
+            reach: self.nodes.page(slot).reach_below().max(extent.end()),
         });
         self.run.ready.push_back(Piece { start: extent.start, bytes: Bytes::from(bytes) });
         let parent =
@@ -304,7 +310,7 @@ impl Tree {
             padded.put_slice(&value);
             padded.resize(place.units as usize * UNIT_BYTES, 0);
             self.run.ready.push_back(Piece { start: place.start, bytes: padded.freeze() });
-            self.nodes.edit(leaf, |page| page.set_extent(index, extent));
+            self.nodes.edit(leaf, |page| page.set_value(index, Stored::Extent(extent)));
             let is_wanted = match self.nodes.is_detached(leaf) {
                 true => self.tell_value(&key, id, extent),
                 false => true,
@@ -354,7 +360,7 @@ impl Tree {
             let has_it =
                 matches!(page.entry(index).value, Stored::Waiting { id: at, .. } if at == id);
             if has_it {
-                self.nodes.edit(slot, |page| page.set_extent(index, extent));
+                self.nodes.edit(slot, |page| page.set_value(index, Stored::Extent(extent)));
             }
             return has_it;
         }

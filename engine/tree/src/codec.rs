@@ -95,7 +95,7 @@ fn decode_leaf(count: usize, cells: &[u8]) -> Result<Page, Why> {
         }
         last = Some(cell.key);
     }
-    finish(0, from.rest(), cells, starts)
+    finish(0, from.rest(), cells, &starts)
 }
 
 fn decode_inner(level: u8, count: usize, cells: &[u8]) -> Result<Page, Why> {
@@ -116,11 +116,10 @@ fn decode_inner(level: u8, count: usize, cells: &[u8]) -> Result<Page, Why> {
         }
         last = Some(key);
     }
-    finish(level, from.rest(), cells, starts)
+    finish(level, from.rest(), cells, &starts)
 }
 
-fn finish(level: u8, rest: &[u8], cells: &[u8], mut starts: Vec<u32>) -> Result<Page, Why> {
-    starts.shrink_to_fit();
+fn finish(level: u8, rest: &[u8], cells: &[u8], starts: &[u32]) -> Result<Page, Why> {
     if rest.is_empty() {
         Ok(Page::from_parts(level, cells.to_vec(), starts))
     } else {

@@ -2,11 +2,13 @@
 //! Invariant: an operation that misses a page has changed nothing; after one that did not, counts
 //! on the path are right and no node is too large that could be split.
 
+use bytes::Bytes;
+
 use crate::cell::{At, LeafCell, Link, SlotId, Stored};
 use crate::entry::{Entry, ExtentRef, Value};
 use crate::nodes::Touch;
 use crate::page::Page;
-use crate::sizes::{KEY_BYTES_MAX, VALUE_BYTES_MAX, VALUE_INLINE_BYTES_MAX, units_for};
+use crate::sizes::{KEY_BYTES_MAX, VALUE_BYTES_MAX, VALUE_INLINE_BYTES_MAX};
 use crate::space::Extent;
 use crate::tree::{Miss, Step, Tree};
 
@@ -57,7 +59,7 @@ impl Tree {
         let (bytes, count) = page.without(index);
         let plan = self.plan_merges(bytes, count)?;
         let leaf = self.own_path(leaf);
-        self.free_value(leaf, Some(index), &Value::Inline(bytes::Bytes::new()));
+        self.free_value(leaf, Some(index), &Value::Inline(Bytes::new()));
         self.nodes.edit(leaf, |page| page.remove(index));
         self.add_counts(-live, -1);
         self.merge(leaf, plan);
@@ -87,11 +89,7 @@ impl Tree {
             Value::Inline(bytes) if bytes.len() <= VALUE_INLINE_BYTES_MAX => Stored::Inline(bytes),
             Value::Inline(bytes) => {
                 assert!(bytes.len() <= VALUE_BYTES_MAX);
-                let id = self.waiting_next;
-                self.waiting_next += 1;
-                self.waiting_bytes += bytes.len();
-                self.waiting.insert(id, bytes.clone());
-                Stored::Waiting { id, len: bytes.len() as u32 }
+                Stored::Waiting { id: self.wait(bytes.clone()), len: bytes.len() as u32 }
             }
             Value::Extent(_) => Stored::Extent(keep.expect("the key has this extent")),
         };
@@ -99,6 +97,15 @@ impl Tree {
         assert!(version != 0 || matches!(value, Stored::Inline([])), "a tombstone has no value");
         let cell = LeafCell { key, modified, create, version, lease, value };
         self.nodes.edit(leaf, |page| page.put_entry(at, &cell));
+    }
+
+    /// Keeps a large value until the next checkpoint gives it an extent.
+    pub(crate) fn wait(&mut self, bytes: Bytes) -> u64 {
+        let id = self.waiting_next;
+        self.waiting_next += 1;
+        self.waiting_bytes += bytes.len();
+        self.waiting.insert(id, bytes);
+        id
     }
 
     /// Lets go of the value of an entry that is about to be replaced by `new`. Returns the extent
@@ -109,7 +116,7 @@ impl Tree {
             Stored::Inline(_) => None,
             Stored::Extent(old) if *new == Value::Extent(old) => Some(old),
             Stored::Extent(old) => {
-                self.retire(Extent { start: old.start, units: units_for(old.len as usize) });
+                self.retire(old.place());
                 None
             }
             Stored::Waiting { id, .. } => {

@@ -4,6 +4,9 @@
 use base::Rev;
 use bytes::Bytes;
 
+use crate::sizes::units_for;
+use crate::space::Extent;
+
 /// What one key is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {
@@ -41,6 +44,11 @@ impl ExtentRef {
     /// Bytes of the value.
     pub fn value_bytes(&self) -> usize {
         self.len as usize
+    }
+
+    /// Units that the value takes.
+    pub(crate) fn place(&self) -> Extent {
+        Extent { start: self.start, units: units_for(self.len as usize) }
     }
 }
 

@@ -9,6 +9,7 @@
 
 mod cache;
 mod cell;
+mod check;
 mod checkpoint;
 mod codec;
 mod edit;
@@ -18,18 +19,23 @@ mod merge;
 mod nodes;
 mod page;
 mod read;
+mod relocate;
 mod root;
 mod rot;
+mod scrub;
 pub mod sizes;
 mod space;
 mod tree;
 
+pub use check::{CheckReport, ReadAt, check, rebuild_map};
 pub use checkpoint::{PageWrite, Pin, Ticket};
 pub use entry::{Entry, EntryRef, ExtentRef, Value, ValueRef};
 pub use nodes::CacheStats;
 pub use read::{ScanEnd, ScanMiss};
+pub use relocate::Relocation;
 pub use root::{ROOT_BYTES, RootRef};
 pub use rot::{Rot, Why};
+pub use scrub::Scrub;
 pub use space::{SpaceStats, Trim};
 pub use tree::{Miss, Options, PageId, Tree};
 

@@ -107,6 +107,17 @@ impl Nodes {
         Some(slot)
     }
 
+    /// Whether what lies at `start` is in memory.
+    pub fn is_in_memory(&self, start: u32) -> bool {
+        self.by_start.contains_key(&start)
+    }
+
+    /// Whether what belongs at `start` has been written there.
+    pub fn is_on_disk(&self, start: u32) -> bool {
+        let slot = self.by_start.get(&start);
+        slot.is_none_or(|slot| self.slots[*slot as usize].state != State::Writing { start })
+    }
+
     /// Keeps a page in memory until the end of the operation under way.
     pub fn touch(&mut self, slot: SlotId, touch: Touch) {
         let it = &mut self.slots[slot as usize];

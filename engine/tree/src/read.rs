@@ -130,7 +130,7 @@ impl Tree {
     }
 
     /// Where the next leaf's range begins, after a descent.
-    fn next_range(&self) -> Option<Vec<u8>> {
+    pub(crate) fn next_range(&self) -> Option<Vec<u8>> {
         self.path.iter().rev().find_map(|step| {
             let page = self.nodes.page(step.slot);
             (step.index + 1 < page.count()).then(|| page.key(step.index + 1).to_vec())

@@ -24,6 +24,7 @@ use bytes::BufMut;
 
 use crate::cell::PageRef;
 use crate::rot::Why;
+use crate::sizes::{FILE_UNITS_MAX, PAGE_UNITS_MAX};
 
 /// Bytes of an encoded root reference.
 pub const ROOT_BYTES: usize = 64;
@@ -110,7 +111,10 @@ impl RootRef {
         let page = self
             .page
             .is_none_or(|page| inside(page.start, page.units) && page.reach <= self.map.file_units);
-        page && inside(self.map.start, self.map.units)
+        let units = self.page.map_or(0, |page| page.units).max(self.map.units);
+        page && units <= PAGE_UNITS_MAX
+            && inside(self.map.start, self.map.units)
+            && self.map.file_units <= FILE_UNITS_MAX
             && self.map.used_units <= self.map.file_units
             && self.live <= self.total
             && (self.total == 0) == self.page.is_none()

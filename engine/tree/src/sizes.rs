@@ -17,6 +17,9 @@ pub const KEY_BYTES_MAX: usize = 256 << 20;
 /// Longest value, for the same reason.
 pub const VALUE_BYTES_MAX: usize = 1 << 30;
 
+/// Units of one page at most, so that its bytes are counted with 32 bits.
+pub const PAGE_UNITS_MAX: u32 = (1 << 20) - 1;
+
 /// Adjacent pages are handed out as one write up to this size. A page larger than this is one
 /// write all the same.
 pub const WRITE_BYTES_MAX: usize = 256 << 10;
@@ -41,7 +44,10 @@ const _: () = assert!(NODE_BYTES_MAX <= WRITE_BYTES_MAX);
 const _: () = assert!(REGION_UNITS.is_multiple_of(64));
 // Cells of a page are addressed with 32 bits, and an inner node that cannot split holds three
 // separators: so three of the longest keys must fit.
-const _: () = assert!((KEY_BYTES_MAX as u64) * 4 + (1 << 20) < u32::MAX as u64);
+const _: () = assert!((KEY_BYTES_MAX as u64) * 3 + (1 << 20) < u32::MAX as u64);
+const _: () = assert!(KEY_BYTES_MAX * 3 + (1 << 20) < PAGE_UNITS_MAX as usize * UNIT_BYTES);
+const _: () = assert!(VALUE_BYTES_MAX <= PAGE_UNITS_MAX as usize * UNIT_BYTES);
+const _: () = assert!(FILE_UNITS_MAX as usize / 8 < PAGE_UNITS_MAX as usize * UNIT_BYTES);
 
 /// Units needed for so many bytes.
 pub(crate) fn units_for(bytes: usize) -> u32 {

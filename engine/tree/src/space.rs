@@ -21,6 +21,13 @@ pub(crate) struct Extent {
     pub units: u32,
 }
 
+impl Extent {
+    /// The unit behind the last one.
+    pub fn end(self) -> u32 {
+        self.start.saturating_add(self.units)
+    }
+}
+
 /// Sizes of a tree's file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SpaceStats {
@@ -247,7 +254,7 @@ impl Space {
     }
 
     fn mark_used(&mut self, extent: Extent) {
-        let end = extent.start + extent.units;
+        let end = extent.end();
         for unit in extent.start..end {
             assert!(!self.is_used(unit), "unit {unit} taken twice");
             self.used[unit as usize / 64] |= 1 << (unit % 64);
@@ -263,7 +270,7 @@ impl Space {
     }
 
     fn mark_free(&mut self, extent: Extent) {
-        for unit in extent.start..extent.start + extent.units {
+        for unit in extent.start..extent.end() {
             assert!(self.is_used(unit), "unit {unit} freed twice");
             self.used[unit as usize / 64] &= !(1 << (unit % 64));
             let region = &mut self.regions[(unit / REGION_UNITS) as usize];
@@ -338,13 +345,19 @@ impl Space {
     pub fn words_at(&self, stamp: u64) -> (Vec<u64>, u32) {
         let mut words = self.used[..(self.file_units as usize).div_ceil(64)].to_vec();
         for (_, extents) in self.retired.iter().filter(|(at, _)| *at <= stamp) {
-            for unit in extents.iter().flat_map(|extent| extent.start..extent.start + extent.units)
-            {
+            for unit in extents.iter().flat_map(|extent| extent.start..extent.end()) {
                 words[unit as usize / 64] &= !(1 << (unit % 64));
             }
         }
         let used = words.iter().map(|word| word.count_ones()).sum();
         (words, used)
+    }
+
+    /// Units above which nothing should live, if the file is much longer than what it holds.
+    pub fn target_units(&self) -> Option<u32> {
+        let room = self.used_units / 8 + TRUNCATE_UNITS_MIN;
+        let target = self.used_units.saturating_add(self.slack_units).saturating_add(room);
+        (self.file_units > target.saturating_add(self.used_units / 16)).then_some(target)
     }
 
     /// What can be given back now. The shell does it and calls [`Space::trimmed`]; meanwhile
@@ -392,7 +405,7 @@ impl Space {
                 }
             }
             TrimUnits::Punch(extent) => {
-                for unit in extent.start..extent.start + extent.units {
+                for unit in extent.start..extent.end() {
                     assert!(!self.is_used(unit));
                     self.hole[unit as usize / 64] |= 1 << (unit % 64);
                 }

@@ -17,6 +17,7 @@ use crate::free_map;
 use crate::nodes::{CacheStats, Nodes, Touch};
 use crate::root::{MapRef, RootRef};
 use crate::rot::{Rot, Why};
+use crate::scrub::ScrubCursor;
 use crate::sizes::{UNIT_BYTES, offset_of, units_for};
 use crate::space::{Extent, Space, SpaceStats, TrimUnits};
 
@@ -91,6 +92,9 @@ pub struct Tree {
     pub(crate) committed_stamp: u64,
     pub(crate) epoch: u64,
     pub(crate) path: Vec<Step>,
+    pub(crate) scrub: ScrubCursor,
+    /// Where relocation goes on.
+    pub(crate) relocate_from: Vec<u8>,
 }
 
 impl Tree {
@@ -121,6 +125,8 @@ impl Tree {
             committed_stamp: 0,
             epoch: 0,
             path: Vec::new(),
+            scrub: ScrubCursor::default(),
+            relocate_from: Vec::new(),
         }
     }
 
@@ -187,7 +193,7 @@ impl Tree {
                 self.map_is_loaded = true;
                 Ok(())
             }
-            What::Node(_) | What::Value { .. } if self.is_in_memory(page.start) => Ok(()),
+            What::Node(_) | What::Value { .. } if self.nodes.is_in_memory(page.start) => Ok(()),
             What::Node(expected) => {
                 self.nodes.load(decode(&bytes, &expected).map_err(rot)?, page.start);
                 Ok(())
@@ -198,10 +204,6 @@ impl Tree {
                 Ok(())
             }
         }
-    }
-
-    fn is_in_memory(&mut self, start: u32) -> bool {
-        self.nodes.find(start, Touch::Passing).is_some()
     }
 
     /// The slot of a node, if it is in memory. `level` is what it must be.
@@ -234,9 +236,13 @@ impl Tree {
 
     /// The slot of a large value, if it is in memory.
     pub(crate) fn load_value(&mut self, extent: ExtentRef) -> Result<SlotId, Miss> {
+        let missing = self.value_miss(extent);
+        self.nodes.find(extent.start, Touch::Warm).ok_or(missing)
+    }
+
+    pub(crate) fn value_miss(&self, extent: ExtentRef) -> Miss {
         let ExtentRef { start, len, crc } = extent;
-        let missing = self.miss(start, units_for(len as usize), What::Value { len, crc });
-        self.nodes.find(start, Touch::Warm).ok_or(missing)
+        self.miss(start, units_for(len as usize), What::Value { len, crc })
     }
 
     /// Misses the free map if it was not read yet.

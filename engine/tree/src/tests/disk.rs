@@ -6,7 +6,10 @@ use std::ops::{Bound, ControlFlow};
 use base::Rev;
 use bytes::Bytes;
 
-use crate::{Entry, EntryRef, Miss, Options, RootRef, Rot, ScanEnd, Tree, Trim, Value};
+use crate::{
+    CheckReport, Entry, EntryRef, Miss, Options, Relocation, RootRef, Rot, ScanEnd, Scrub, Tree,
+    Trim, Value, check,
+};
 
 /// A tree on a disk, with nothing asynchronous.
 pub struct Rig {
@@ -124,6 +127,32 @@ impl Rig {
     pub fn checkpoint(&mut self) -> RootRef {
         self.freeze();
         self.commit()
+    }
+
+    /// The file as of a root, verified offline.
+    pub fn check(&self, root: &RootRef) -> CheckReport {
+        check(root, &mut |offset, len| self.read(offset, len)).expect("whole")
+    }
+
+    /// Marks what lies at the end of the file, all of it.
+    pub fn relocate(&mut self) {
+        while self.with(|tree| tree.relocate()).expect("no rot") != Relocation::Settled {}
+    }
+
+    /// A whole pass over everything on disk. The number of reads it took.
+    pub fn scrub(&mut self) -> Answer<u64> {
+        let mut reads = 0;
+        loop {
+            match self.tree.poll_scrub() {
+                Scrub::Read(miss) => {
+                    let bytes = self.read(miss.offset, miss.len);
+                    self.tree.scrubbed(miss.page, bytes)?;
+                    reads += 1;
+                }
+                Scrub::Pause => {}
+                Scrub::Finished => return Ok(reads),
+            }
+        }
     }
 
     pub fn trim(&mut self) {

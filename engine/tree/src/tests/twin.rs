@@ -117,9 +117,15 @@ fn step_of_checkpoint(rig: &mut Rig, twin: &mut Twin, images: &mut Images, draw:
         }
         (70..90, true) => {
             let root = rig.commit();
+            let report = rig.check(&root);
+            assert_eq!((report.live, report.total), (root.live, root.total));
             images.committed = (root, images.frozen.take().expect("just seen"));
         }
         (20..90, false) => rig.trim(),
+        (93..96, _) => {
+            rig.scrub().expect("no rot");
+        }
+        (96..100, _) => rig.relocate(),
         (90..93, _) => {
             // A crash: the working tree and what was frozen are gone.
             rig.reopen(images.committed.0);
