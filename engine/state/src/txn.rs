@@ -107,37 +107,25 @@ fn kept_value(store: &Store, put: &PutRequest) -> Option<ValueNeed> {
     keeps.then(|| ValueNeed { span, at: store.now(), ask: ValueAsk::Value })
 }
 
-/// Whether a transaction that writes can run along its path. As in etcd, puts are checked before
-/// ranges, wherever they stand.
+/// Whether a transaction that writes can run along its path. As in etcd 3.5, puts are checked
+/// before ranges, wherever they stand. (Later sources check in one pass; which of two errors a
+/// request with both gets is all that differs.)
 pub(crate) fn check(store: &Store, request: &TxnRequest, path: &Path) -> Result<(), ApiError> {
-    check_puts(store, request, path, &mut None)?;
-    check_ranges(store, request, path)
+    check_puts(store, request, path)?;
+    check_ranges(store, request, path)?;
+    check_kept(request, path, &mut None)
 }
 
-/// `gone` is the lowest key from which on everything was deleted before. Other deletes never meet
-/// a put (`overlap.rs`); after these, there is nothing to keep (where etcd stops the process).
-fn check_puts<'r>(
-    store: &Store,
-    request: &'r TxnRequest,
-    path: &Path,
-    gone: &mut Option<&'r Bytes>,
-) -> Result<(), ApiError> {
+fn check_puts(store: &Store, request: &TxnRequest, path: &Path) -> Result<(), ApiError> {
     let mut nested = path.nested.iter();
     for op in path.branch(request) {
         match &op.request {
             Some(Request::RequestPut(put)) => {
-                check_put(store, put)?;
-                let keeps = put.ignore_value || put.ignore_lease;
-                if keeps && gone.is_some_and(|start| *start <= put.key) {
-                    return Err(ApiError::KeyNotFound);
-                }
+                validate::put(put)?;
+                check_keeps(store, put)?;
+                check_lease(store, put)?;
             }
-            Some(Request::RequestTxn(inner)) => {
-                check_puts(store, inner, next(&mut nested), gone)?;
-            }
-            Some(Request::RequestDeleteRange(delete)) if delete.range_end.as_ref() == [0] => {
-                *gone = Some(gone.map_or(&delete.key, |start| start.min(&delete.key)));
-            }
+            Some(Request::RequestTxn(inner)) => check_puts(store, inner, next(&mut nested))?,
             Some(Request::RequestRange(_) | Request::RequestDeleteRange(_)) => {}
             None => return Err(ApiError::KeyNotFound),
         }
@@ -145,17 +133,26 @@ fn check_puts<'r>(
     Ok(())
 }
 
-/// Whether a put can be done: its lease exists, and so does what it wants to keep. What was
-/// refused before the log is refused again, so that no entry can stop a member.
+/// Whether a put of its own can be done. What was refused before the log is refused again, so
+/// that no entry can stop a member.
 pub(crate) fn check_put(store: &Store, put: &PutRequest) -> Result<(), ApiError> {
     validate::put(put)?;
-    if put.lease != 0 && !store.leases.contains(put.lease) {
-        return Err(ApiError::LeaseNotFound);
-    }
-    if (put.ignore_value || put.ignore_lease) && store.head.find(&put.key).is_none() {
-        return Err(ApiError::KeyNotFound);
-    }
-    Ok(())
+    check_lease(store, put)?;
+    check_keeps(store, put)
+}
+
+fn check_lease(store: &Store, put: &PutRequest) -> Result<(), ApiError> {
+    let found = put.lease == 0 || store.leases.contains(put.lease);
+    if found { Ok(()) } else { Err(ApiError::LeaseNotFound) }
+}
+
+fn check_keeps(store: &Store, put: &PutRequest) -> Result<(), ApiError> {
+    let found = !keeps(put) || store.head.find(&put.key).is_some();
+    if found { Ok(()) } else { Err(ApiError::KeyNotFound) }
+}
+
+fn keeps(put: &PutRequest) -> bool {
+    put.ignore_value || put.ignore_lease
 }
 
 /// Whether the ranges along the path can be read. Unlike a range of its own, one inside a txn at
@@ -176,6 +173,35 @@ pub(crate) fn check_ranges(
                 return Err(ApiError::Compacted);
             }
             Some(Request::RequestTxn(inner)) => check_ranges(store, inner, next(&mut nested))?,
+            Some(
+                Request::RequestRange(_) | Request::RequestPut(_) | Request::RequestDeleteRange(_),
+            )
+            | None => {}
+        }
+    }
+    Ok(())
+}
+
+/// Nothing can be kept of a key that the path deletes before (where etcd stops the process).
+/// `gone` is the lowest key from which on everything was deleted: other deletes never meet a put
+/// (`overlap.rs`).
+fn check_kept<'r>(
+    request: &'r TxnRequest,
+    path: &Path,
+    gone: &mut Option<&'r Bytes>,
+) -> Result<(), ApiError> {
+    let mut nested = path.nested.iter();
+    for op in path.branch(request) {
+        match &op.request {
+            Some(Request::RequestPut(put))
+                if keeps(put) && gone.is_some_and(|start| *start <= put.key) =>
+            {
+                return Err(ApiError::KeyNotFound);
+            }
+            Some(Request::RequestDeleteRange(delete)) if delete.range_end.as_ref() == [0] => {
+                *gone = Some(gone.map_or(&delete.key, |start| start.min(&delete.key)));
+            }
+            Some(Request::RequestTxn(inner)) => check_kept(inner, next(&mut nested), gone)?,
             Some(
                 Request::RequestRange(_) | Request::RequestPut(_) | Request::RequestDeleteRange(_),
             )

@@ -103,6 +103,10 @@ fn wrong_puts_are_found_before_wrong_ranges() {
     let keep = PutRequest { ignore_value: true, ..put("z", "") };
     let ops = vec![range_op("a", 9), put_op(keep)];
     assert_eq!(error(world.txn(all_of(ops))), ApiError::KeyNotFound);
+    // Alone, a put's lease is looked at first; in a txn, what it keeps.
+    let both = PutRequest { ignore_value: true, lease: 9, ..put("z", "") };
+    assert_eq!(error(world.put(both.clone())), ApiError::LeaseNotFound);
+    assert_eq!(error(world.txn(all_of(vec![put_op(both)]))), ApiError::KeyNotFound);
 }
 
 #[test]
