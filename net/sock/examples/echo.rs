@@ -1,23 +1,62 @@
 //! Owns the floor of the network's cost: one core that answers every Put with a header and does
 //! nothing else. Not a server for anything but measuring.
 //!
-//! `echo PORT CPU` listens on 127.0.0.1:PORT, pinned to CPU.
+//! `echo PORT CPU` listens on 127.0.0.1:PORT, pinned to CPU, and answers within the call;
+//! `echo PORT CPU later` answers from another task, as a server that batches its work does.
 
+use std::cell::{Cell, RefCell};
+use std::future::poll_fn;
 use std::rc::Rc;
+use std::task::{Poll, Waker};
 
 use bytes::Bytes;
 use glommio::{LocalExecutorBuilder, Placement};
 use prost::Message;
-use sock::{
+use ringleader_sock::{
     Acceptor, Address, Bound, CallHead, CallId, HttpReply, HttpRequest, HttpResponse, Hub, Options,
     PortSharing, Route, Seats, Server, Service,
 };
 use wire::etcdserverpb::{PutRequest, PutResponse, ResponseHeader};
 use wire::{Code, Method};
 
+/// When the answer is given.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum When {
+    Now,
+    Later,
+}
+
 struct Echo {
     hub: Hub,
-    revision: std::cell::Cell<i64>,
+    when: When,
+    revision: Cell<i64>,
+    waiting: RefCell<Vec<(CallId, Bytes)>>,
+    answerer: RefCell<Option<Waker>>,
+}
+
+impl Echo {
+    fn answer(&self, call: CallId, reply: Bytes) {
+        match self.when {
+            When::Now => self.hub.reply(call, reply),
+            When::Later => {
+                self.waiting.borrow_mut().push((call, reply));
+                if let Some(answerer) = self.answerer.borrow_mut().take() {
+                    answerer.wake();
+                }
+            }
+        }
+    }
+
+    async fn answer_all(self: Rc<Echo>) {
+        poll_fn::<(), _>(|context| {
+            for (call, reply) in self.waiting.take() {
+                self.hub.reply(call, reply);
+            }
+            *self.answerer.borrow_mut() = Some(context.waker().clone());
+            Poll::Pending
+        })
+        .await;
+    }
 }
 
 impl Service for Echo {
@@ -37,7 +76,7 @@ impl Service for Echo {
                 let (cluster_id, member_id, raft_term) = (0x1234_5678_9abc, 0x9876_5432_1fed, 2);
                 let header = ResponseHeader { cluster_id, member_id, revision, raft_term };
                 let reply = PutResponse { header: Some(header), prev_kv: None };
-                self.hub.reply(call, Bytes::from(reply.encode_to_vec()));
+                self.answer(call, Bytes::from(reply.encode_to_vec()));
             }
             Err(_) => self.hub.fail(call, Code::Internal, "grpc: error unmarshalling request"),
         }
@@ -74,6 +113,11 @@ fn main() {
     let mut arguments = std::env::args().skip(1);
     let port: u16 = arguments.next().and_then(|port| port.parse().ok()).expect("PORT CPU");
     let cpu: usize = arguments.next().and_then(|cpu| cpu.parse().ok()).expect("PORT CPU");
+    let when = match arguments.next().as_deref() {
+        None => When::Now,
+        Some("later") => When::Later,
+        Some(other) => panic!("{other}: not `later`"),
+    };
     let address = Address::Tcp(([127, 0, 0, 1], port).into());
     let bound = match Bound::bind(&address, PortSharing::Exclusive) {
         Ok(bound) => bound,
@@ -85,8 +129,15 @@ fn main() {
     let executor = LocalExecutorBuilder::new(Placement::Fixed(cpu)).name("echo");
     let executor = executor.spawn(move || async move {
         let hub = Hub::new(Options::as_etcd());
-        let service = Echo { hub: hub.clone(), revision: std::cell::Cell::new(1) };
-        let server = Server::new(hub, Rc::new(service));
+        let service = Rc::new(Echo {
+            hub: hub.clone(),
+            when,
+            revision: Cell::new(1),
+            waiting: RefCell::default(),
+            answerer: RefCell::default(),
+        });
+        glommio::spawn_local(service.clone().answer_all()).detach();
+        let server = Server::new(hub, service);
         println!("ready");
         server.serve(Acceptor::new(bound, Seats::by_files())).await;
     });

@@ -33,3 +33,4 @@ pub use service::{
     CallHead, CallId, HttpRequest, LeaderNeed, Metadata, Peer, Pressure, Route, Service,
 };
 pub use stats::Stats;
+pub use sys::files_max;

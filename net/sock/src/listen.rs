@@ -22,6 +22,13 @@ use crate::sys;
 /// How long to wait when there is no seat or no file descriptor left.
 const FULL_PAUSE: Duration = Duration::from_millis(50);
 
+/// How long a port that is in use is asked for again: the kernel tears down the rings of a killed
+/// process in the background, and until then they hold its listening socket.
+const BIND_PATIENCE: Duration = Duration::from_millis(500);
+
+/// Between two such attempts.
+const BIND_PAUSE: Duration = Duration::from_millis(10);
+
 /// Keep-alive of TCP itself, as etcd's listeners ask for it.
 const TCP_KEEPALIVE: Duration = Duration::from_secs(30);
 
@@ -86,8 +93,23 @@ pub struct Bound {
 }
 
 impl Bound {
-    /// Binds and listens.
+    /// Binds and listens. Blocks for up to half a second if the address is in use.
     pub fn bind(address: &Address, sharing: PortSharing) -> Result<Bound, ListenError> {
+        let begun = std::time::Instant::now();
+        loop {
+            match Bound::bind_once(address, sharing) {
+                Err(failed)
+                    if failed.error.kind() == io::ErrorKind::AddrInUse
+                        && begun.elapsed() < BIND_PATIENCE =>
+                {
+                    std::thread::sleep(BIND_PAUSE);
+                }
+                done => return done,
+            }
+        }
+    }
+
+    fn bind_once(address: &Address, sharing: PortSharing) -> Result<Bound, ListenError> {
         let failed = |call| {
             let address = address.clone();
             move |error| ListenError { address, call, error }

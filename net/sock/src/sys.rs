@@ -25,7 +25,7 @@ pub(crate) fn duplicate(stream: &TcpStream) -> std::io::Result<OwnedFd> {
 }
 
 /// Most descriptors this process may have.
-pub(crate) fn files_max() -> u64 {
+pub fn files_max() -> u64 {
     let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
     // SAFETY: the pointer is to a local of the right type, which the call fills.
     match unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &mut limit) } {
