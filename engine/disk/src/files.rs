@@ -6,6 +6,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use base::{FileId, IoError};
 use glommio::io::{DmaFile, OpenOptions};
@@ -17,7 +18,7 @@ use crate::data_dir::DataDir;
 const OPEN_FILES_MAX: usize = 256;
 
 pub(crate) struct Files {
-    dir: Rc<DataDir>,
+    dir: Arc<DataDir>,
     open: RefCell<BTreeMap<FileId, (u64, Rc<DmaFile>)>>,
     clock: Cell<u64>,
     // Two tasks that want the same closed file must not open it twice.
@@ -25,7 +26,7 @@ pub(crate) struct Files {
 }
 
 impl Files {
-    pub(crate) fn new(dir: Rc<DataDir>) -> Files {
+    pub(crate) fn new(dir: Arc<DataDir>) -> Files {
         Files {
             dir,
             open: RefCell::new(BTreeMap::new()),

@@ -7,6 +7,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
+use std::sync::Arc;
 
 use base::limits::BLOCK_BYTES;
 use base::{FileId, IoError, IoRequest, IoResult};
@@ -32,7 +33,7 @@ pub struct Disk<T> {
 
 impl<T: 'static> Disk<T> {
     /// A runner on the current executor. `wake` is called whenever a result has arrived.
-    pub async fn start(dir: Rc<DataDir>, wake: Rc<dyn Fn()>) -> Result<Disk<T>, IoError> {
+    pub async fn start(dir: Arc<DataDir>, wake: Rc<dyn Fn()>) -> Result<Disk<T>, IoError> {
         turn_polling_off(&dir.path(FileId::Manifest).with_extension("probe")).await?;
         Ok(Disk { files: Rc::new(Files::new(dir)), done: Rc::default(), wake })
     }

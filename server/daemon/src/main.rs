@@ -1,2 +1,38 @@
-//! The ringleader program.
-fn main() {}
+//! The `ringleader` program: reads its settings, checks the machine, and runs one member.
+//! Owns exit codes and nothing else. Invariant: whatever stops the program is told first.
+
+mod config;
+mod core;
+mod inside;
+mod mesh;
+mod metrics;
+mod news;
+mod pages;
+mod ports;
+mod run;
+mod service;
+mod setup;
+mod wake;
+
+fn main() {
+    let argv: Vec<String> =
+        std::env::args_os().skip(1).map(|word| word.to_string_lossy().into_owned()).collect();
+    let settled = match setup::settle(&argv) {
+        Ok(settled) => settled,
+        Err(stop) => setup::end(&stop),
+    };
+    setup::start_journal(&settled.settings);
+    setup::tell(&settled.notices);
+    match run::run(&settled.settings) {
+        Ok(run::Ended::Signal(signal)) => {
+            journal::flush(journal::FLUSH_WAIT);
+            // The process dies of the signal it was sent, as etcd does, so that shells see 143.
+            let _ = signal_hook::low_level::emulate_default_handler(signal);
+            std::process::exit(0);
+        }
+        Err(error) => {
+            journal::warn!("failed to start etcd", "error" => error.as_str());
+            journal::fatal!("discovery failed", "error" => error.as_str());
+        }
+    }
+}

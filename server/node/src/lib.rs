@@ -1,1 +1,13 @@
-//! Empty until its first module lands.
+//! Owns one member as two kinds of machine: the leader, which decides, and the shards, which serve;
+//! and the messages between them. Never touches a socket, a file, a clock or a thread.
+//! Invariant: the same events in the same order give the same effects, on any runtime.
+#![forbid(unsafe_code)]
+
+pub mod leader;
+pub mod manifest;
+pub mod message;
+pub mod shard;
+
+pub use leader::{Leader, LeaderConfig, LeaderEffect, LeaderEvent, Report};
+pub use message::{CallId, ShardId, ToLeader, ToShard};
+pub use shard::{Shard, ShardConfig, ShardEffect, ShardEvent};

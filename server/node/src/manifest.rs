@@ -15,8 +15,10 @@
 //!  48  applied term    u64       8
 //!  56  revision        i64       8
 //!  64  compact revision i64      8
-//!  72  checksum        u32       4   over the header with this field zero, then the body
-//!  76  body: voters u16 + u64 each, learners u16 + u64 each,
+//!  72  first log segment u64     8   recovery need not read older ones
+//!  80  log position    u64       8   the log was durable through here
+//!  88  checksum        u32       4   over the header with this field zero, then the body
+//!  92  body: voters u16 + u64 each, learners u16 + u64 each,
 //!      then per slice: root length u32, root bytes
 //!      zeros to the end of the slot
 //! ```
@@ -30,7 +32,8 @@ use bytes::{BufMut, Bytes, BytesMut};
 /// the other slot is never touched meanwhile, so the slot itself need not be atomic.
 pub const SLOT_BYTES: usize = 16 * BLOCK_BYTES;
 const MAGIC: &[u8; 8] = b"RLMANIF1";
-const HEADER_BYTES: usize = 76;
+const HEADER_BYTES: usize = 92;
+const SUM_AT: usize = HEADER_BYTES - 4;
 /// The format that this build writes, and the newest that it reads.
 pub const FORMAT_VERSION: u16 = 1;
 
@@ -51,6 +54,10 @@ pub struct Manifest {
     pub revision: i64,
     /// Highest compacted revision; -1 if never compacted.
     pub compact_revision: i64,
+    /// Oldest log segment that recovery must read.
+    pub log_first: u64,
+    /// How far the log was known to be durable.
+    pub log_position: u64,
     /// Voting members.
     pub voters: Vec<u64>,
     /// Learners.
@@ -94,6 +101,8 @@ impl Manifest {
         slot.put_u64_le(self.applied_term);
         slot.put_i64_le(self.revision);
         slot.put_i64_le(self.compact_revision);
+        slot.put_u64_le(self.log_first);
+        slot.put_u64_le(self.log_position);
         assert_eq!(slot.len() + 4, HEADER_BYTES);
         let sum = Checksum::new().add(&slot).add(&[0; 4]).add(&body).sum();
         slot.put_u32_le(sum);
@@ -145,8 +154,8 @@ fn decode(file: &Bytes, at: usize) -> Result<Manifest, ManifestError> {
     let Some(body) = slot.get(HEADER_BYTES..HEADER_BYTES + length) else {
         return Err(ManifestError::Rot);
     };
-    let stored = u32::from_le_bytes(slot[72..76].try_into().expect("four bytes"));
-    let sum = Checksum::new().add(&slot[..72]).add(&[0; 4]).add(body).sum();
+    let stored = u32::from_le_bytes(slot[SUM_AT..HEADER_BYTES].try_into().expect("four bytes"));
+    let sum = Checksum::new().add(&slot[..SUM_AT]).add(&[0; 4]).add(body).sum();
     if sum != stored {
         return Err(ManifestError::Rot);
     }
@@ -169,6 +178,8 @@ fn parse(slot: &[u8], body: &[u8]) -> Result<Manifest, Short> {
         applied_term: head.u64()?,
         revision: head.i64()?,
         compact_revision: head.i64()?,
+        log_first: head.u64()?,
+        log_position: head.u64()?,
         voters: Vec::new(),
         learners: Vec::new(),
         roots: Vec::new(),
@@ -199,6 +210,8 @@ mod tests {
             applied_term: 3,
             revision: 41,
             compact_revision: -1,
+            log_first: 3,
+            log_position: 99,
             voters: vec![1, 2],
             learners: vec![9],
             roots: vec![Bytes::from_static(b"root zero"), Bytes::new()],
@@ -220,7 +233,7 @@ mod tests {
         let both = file(&[&old, &new]);
         assert_eq!(Manifest::choose(&both.clone().freeze()), Ok(new.clone()));
         let mut torn = both;
-        let at = new.slot_offset() as usize + 80;
+        let at = new.slot_offset() as usize + 100;
         torn[at] ^= 1;
         assert_eq!(Manifest::choose(&torn.freeze()), Ok(old));
     }
@@ -245,20 +258,17 @@ mod tests {
     fn a_newer_format_is_refused_by_its_number() {
         let mut slot = BytesMut::from(&sample(2).encode()[..]);
         slot[8] = 2;
-        slot[72..76].fill(0);
+        slot[SUM_AT..HEADER_BYTES].fill(0);
         let end = HEADER_BYTES + sample(2).encode_body().len();
         let sum = base::checksum::checksum(&slot[..end]);
-        slot[72..76].copy_from_slice(&sum.to_le_bytes());
+        slot[SUM_AT..HEADER_BYTES].copy_from_slice(&sum.to_le_bytes());
         slot.resize(2 * SLOT_BYTES, 0);
-        assert_eq!(
-            Manifest::choose(&slot.freeze()),
-            Err(ManifestError::NewerFormat { found: 2 })
-        );
+        assert_eq!(Manifest::choose(&slot.freeze()), Err(ManifestError::NewerFormat { found: 2 }));
     }
 
     #[test]
     fn the_first_bytes_never_change() {
         let slot = sample(2).encode();
-        assert_eq!(&slot[..16], b"RLMANIF1\x01\x00\x02\x00\x2b\x00\x00\x00");
+        assert_eq!(&slot[..16], b"RLMANIF1\x01\x00\x02\x00\x2d\x00\x00\x00");
     }
 }

@@ -1,0 +1,126 @@
+//! Owns the step from settings to what each machine is told.
+//! Never reads a flag. Invariant: what the data directory says about the member wins over flags.
+
+use std::path::Path;
+
+use base::limits::REQUEST_OVERHEAD_BYTES;
+use bytes::Bytes;
+use node::leader::checkpoint::CheckpointPolicy;
+use node::leader::compactor::Retention;
+use node::manifest::{Manifest, SLOT_BYTES};
+use node::shard::Partition;
+use node::{LeaderConfig, ShardConfig, ShardId};
+use settings::{AutoCompaction, Quota, Settings};
+
+/// The etcd version that we serve.
+pub const VERSION: &str = "3.7.1";
+/// The cluster version that a single member makes of it.
+pub const CLUSTER_VERSION: &str = "3.7.0";
+
+/// Who the member is.
+#[derive(Clone, Copy, Debug)]
+pub struct Identity {
+    /// The cluster.
+    pub cluster_id: u64,
+    /// The member.
+    pub member_id: u64,
+    /// How keys are dealt.
+    pub partition: Partition,
+}
+
+/// What the data directory says about the member, if it has been used before. What cannot be read
+/// is left to the leader, which says what is wrong.
+pub fn known_identity(manifest: &Path, shards: u16) -> Option<Identity> {
+    let mut bytes = std::fs::read(manifest).ok()?;
+    bytes.resize(2 * SLOT_BYTES, 0);
+    let manifest = Manifest::choose(&Bytes::from(bytes)).ok()?;
+    let slices = u16::try_from(manifest.roots.len()).ok()?.checked_sub(1)?;
+    Some(Identity {
+        cluster_id: manifest.cluster_id,
+        member_id: manifest.member_id,
+        partition: Partition { slices, shards },
+    })
+}
+
+/// What the leader is told.
+pub fn leader(
+    settings: &Settings,
+    who: Identity,
+    log_segments: Vec<u64>,
+    seed: u64,
+) -> LeaderConfig {
+    LeaderConfig {
+        member_id: who.member_id,
+        cluster_id: who.cluster_id,
+        name: settings.name.clone(),
+        peer_urls: settings.advertise.peer.iter().map(ToString::to_string).collect(),
+        client_urls: settings.advertise.client.iter().map(ToString::to_string).collect(),
+        partition: who.partition,
+        seed,
+        heartbeat: settings.timing.heartbeat,
+        election_timeout: settings.timing.election,
+        quota: match settings.limits.quota {
+            Quota::Off => state::Quota::Unlimited,
+            Quota::Bytes(bytes) => state::Quota::Bytes(bytes),
+        },
+        txn_ops_max: settings.limits.txn_ops,
+        retention: match settings.compaction {
+            AutoCompaction::Off => Retention::Everything,
+            AutoCompaction::Periodic(period) => Retention::Period(period),
+            AutoCompaction::Revision(keep) => {
+                Retention::Revisions(i64::try_from(keep).unwrap_or(i64::MAX))
+            }
+        },
+        checkpoint: CheckpointPolicy {
+            interval: settings.checkpoint.interval,
+            log_bytes: settings.checkpoint.log_bytes,
+        },
+        log_segments,
+        version: VERSION.to_owned(),
+    }
+}
+
+/// What one shard is told.
+pub fn shard(settings: &Settings, who: Identity, id: ShardId, seed: u64) -> ShardConfig {
+    let cache_bytes = settings.cores.cache_bytes / u64::from(who.partition.slices_in_all());
+    let election = settings.timing.election;
+    ShardConfig {
+        id,
+        partition: who.partition,
+        member_id: who.member_id,
+        cluster_id: who.cluster_id,
+        request_bytes_max: settings.limits.request_bytes,
+        txn_ops_max: settings.limits.txn_ops,
+        cache_bytes,
+        watch: watch::Options {
+            cluster_id: who.cluster_id,
+            member_id: who.member_id,
+            reply_bytes_max: (settings.limits.request_bytes + REQUEST_OVERHEAD_BYTES) as usize,
+            stream_bytes_max: 1 << 20,
+            copy_bytes_max: 4 << 20,
+            history_bytes_max: 256 << 10,
+            jobs_max: 8,
+            job_watchers_max: 1024,
+            watchers_max: 10_000_000,
+            progress_interval: settings.watch_progress_gap,
+            seed,
+        },
+        // etcd's: five seconds and two election timeouts.
+        request_timeout: std::time::Duration::from_secs(5) + 2 * election,
+    }
+}
+
+/// What the network is told.
+pub fn network(settings: &Settings) -> sock::Options {
+    let limits = &settings.limits;
+    let zero = std::time::Duration::ZERO;
+    sock::Options {
+        message_bytes_max: limits.request_bytes + REQUEST_OVERHEAD_BYTES,
+        http_body_bytes_max: 2 * (limits.request_bytes + REQUEST_OVERHEAD_BYTES),
+        concurrent_streams_max: limits.streams,
+        ping_interval_min: settings.keepalive.client_gap_min,
+        keepalive_interval: settings.keepalive.server_gap.unwrap_or(zero),
+        keepalive_timeout: settings.keepalive.server_wait.unwrap_or(zero),
+        ..sock::Options::as_etcd()
+    }
+}

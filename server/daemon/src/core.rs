@@ -1,0 +1,274 @@
+//! Owns one core of the running member: its shard, on core 0 the leader too, its disk and network,
+//! and the turn in which messages move between them.
+//! Never decides anything: machines decide, this carries. Invariant: machines are entered only from
+//! the turn or from the network's calls, never from within one another.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Instant as Clock;
+
+use base::{Instant, OpId, SliceId};
+use disk::Disk;
+use node::leader::Report;
+use node::{
+    CallId, Leader, LeaderEffect, LeaderEvent, Shard, ShardEffect, ShardEvent, ShardId, ToLeader,
+    ToShard,
+};
+use sock::{Hub, Parcel, Pressure};
+
+use crate::inside::Inside;
+use crate::mesh::Mesh;
+use crate::wake::Bell;
+
+/// What crosses between cores.
+pub enum Letter {
+    /// For the leader.
+    ToLeader(ToLeader),
+    /// For a shard.
+    ToShard(ToShard),
+    /// A connection that core 0 accepted.
+    Connection(Parcel),
+}
+
+/// Whose disk request it was.
+pub enum Tag {
+    /// A slice's.
+    Slice(SliceId, OpId),
+    /// The leader's.
+    Leader(OpId),
+}
+
+/// What all cores see of the member, for pages and for the main thread.
+pub struct Shared {
+    /// When the process started.
+    pub start: Clock,
+}
+
+/// One core.
+pub struct Core {
+    /// Which.
+    pub id: ShardId,
+    shard: RefCell<Shard>,
+    leader: Option<RefCell<Leader>>,
+    disk: Disk<Tag>,
+    hub: Hub,
+    mesh: RefCell<Option<Mesh<Letter>>>,
+    bell: Rc<Bell>,
+    /// Calls made by this process itself.
+    pub inside: Inside,
+    /// The state shared by all cores.
+    pub shared: Arc<Shared>,
+    report: Box<dyn Fn(Report)>,
+    more_work: Cell<bool>,
+}
+
+impl Core {
+    /// A core whose machines are ready.
+    #[expect(clippy::too_many_arguments, reason = "each part is made in one place, on its core")]
+    pub fn new(
+        id: ShardId,
+        shard: Shard,
+        leader: Option<Leader>,
+        disk: Disk<Tag>,
+        hub: Hub,
+        bell: Rc<Bell>,
+        shared: Arc<Shared>,
+        report: Box<dyn Fn(Report)>,
+    ) -> Core {
+        Core {
+            id,
+            shard: RefCell::new(shard),
+            leader: leader.map(RefCell::new),
+            disk,
+            hub,
+            mesh: RefCell::new(None),
+            bell,
+            inside: Inside::default(),
+            shared,
+            report,
+            more_work: Cell::new(false),
+        }
+    }
+
+    /// The channels to other cores, once they are connected.
+    pub fn set_mesh(&self, mesh: Mesh<Letter>) {
+        *self.mesh.borrow_mut() = Some(mesh);
+    }
+
+    /// The time as machines are told it.
+    pub fn now(&self) -> Instant {
+        let passed = self.shared.start.elapsed();
+        Instant(u64::try_from(passed.as_nanos()).unwrap_or(u64::MAX))
+    }
+
+    /// An event for this core's shard; worked off in the next turn.
+    pub fn tell_shard(&self, event: ShardEvent) {
+        self.shard.borrow_mut().handle(self.now(), event);
+        self.bell.ring();
+    }
+
+    /// Letters from another core.
+    pub fn letters(&self, from: usize, letters: Vec<Letter>, adopt: &dyn Fn(Parcel)) {
+        let now = self.now();
+        for letter in letters {
+            match letter {
+                Letter::ToLeader(message) => {
+                    let shard = ShardId(u16::try_from(from).expect("cores are counted in u16"));
+                    let leader = self.leader.as_ref().expect("letters for the leader go to core 0");
+                    leader.borrow_mut().handle(now, LeaderEvent::From { shard, message });
+                }
+                Letter::ToShard(message) => {
+                    self.shard.borrow_mut().handle(now, ShardEvent::Told(message));
+                }
+                Letter::Connection(parcel) => adopt(parcel),
+            }
+        }
+        self.bell.ring();
+    }
+
+    /// Asks the leader to stop in order.
+    pub fn stop(&self) {
+        if let Some(leader) = &self.leader {
+            leader.borrow_mut().handle(self.now(), LeaderEvent::Stop);
+            self.bell.ring();
+        }
+    }
+
+    /// Time has passed.
+    pub fn tick(&self) {
+        let now = self.now();
+        self.more_work.set(self.shard.borrow_mut().tick(now));
+        if let Some(leader) = &self.leader {
+            leader.borrow_mut().tick(now);
+        }
+        self.bell.ring();
+    }
+
+    /// When the next tick is due.
+    pub fn poll_deadline(&self) -> Option<Instant> {
+        if self.more_work.get() {
+            return Some(self.now());
+        }
+        let shard = self.shard.borrow().poll_deadline();
+        let leader = self.leader.as_ref().and_then(|leader| leader.borrow().poll_deadline());
+        [shard, leader].into_iter().flatten().min()
+    }
+
+    /// One turn: everything that has arrived is worked off, until no machine has an effect left.
+    pub fn turn(&self) {
+        let now = self.now();
+        for (tag, result) in self.disk.take_done() {
+            match (tag, &self.leader) {
+                (Tag::Slice(slice, op), _) => {
+                    let event = ShardEvent::IoDone { slice, op, result };
+                    self.shard.borrow_mut().handle(now, event);
+                }
+                (Tag::Leader(op), Some(leader)) => {
+                    leader.borrow_mut().handle(now, LeaderEvent::IoDone { op, result });
+                }
+                (Tag::Leader(_), None) => unreachable!("only core 0 has a leader"),
+            }
+        }
+        loop {
+            let shard = self.drain_shard(now);
+            let leader = self.drain_leader(now);
+            if !shard && !leader {
+                break;
+            }
+        }
+    }
+
+    fn drain_shard(&self, now: Instant) -> bool {
+        let mut any = false;
+        loop {
+            // The borrow ends here: an effect may enter the shard again through the network.
+            let effect = self.shard.borrow_mut().poll_effect();
+            let Some(effect) = effect else { return any };
+            any = true;
+            self.shard_effect(now, effect);
+        }
+    }
+
+    fn shard_effect(&self, now: Instant, effect: ShardEffect) {
+        match effect {
+            ShardEffect::Reply { call, message } if Inside::owns(call) => {
+                self.inside.reply(call, message);
+            }
+            ShardEffect::Fail { call, error } if Inside::owns(call) => {
+                self.inside.fail(call, error);
+            }
+            ShardEffect::Reply { call, message } => self.hub.reply(outer(call), message),
+            ShardEffect::Fail { call, error } => self.hub.finish(outer(call), &error),
+            ShardEffect::Send { call, message } => {
+                let pressure = self.hub.send(outer(call), message);
+                self.feel(call, pressure);
+            }
+            ShardEffect::SendParts { call, head, tail } => {
+                let bytes = u32::try_from(head.len() + tail.len()).expect("below 4 GiB");
+                let mut pressure = self.hub.begin(outer(call), bytes);
+                for part in [head, tail].into_iter().filter(|part| !part.is_empty()) {
+                    pressure = self.hub.part(outer(call), part);
+                }
+                self.feel(call, pressure);
+            }
+            ShardEffect::Finish { call } => self.hub.finish(outer(call), &wire::Status::OK),
+            ShardEffect::ToLeader(message) => match &self.leader {
+                Some(leader) => {
+                    let event = LeaderEvent::From { shard: self.id, message };
+                    leader.borrow_mut().handle(now, event);
+                }
+                None => self.put(0, Letter::ToLeader(message)),
+            },
+            ShardEffect::ToShard { shard, message } => {
+                self.put(usize::from(shard.0), Letter::ToShard(message));
+            }
+            ShardEffect::Io { slice, op, request } => {
+                self.disk.submit(Tag::Slice(slice, op), request);
+            }
+        }
+    }
+
+    fn feel(&self, call: CallId, pressure: Pressure) {
+        match pressure {
+            Pressure::Room | Pressure::Gone => {}
+            Pressure::Full => {
+                self.shard.borrow_mut().handle(self.now(), ShardEvent::Full { call });
+            }
+        }
+    }
+
+    fn drain_leader(&self, now: Instant) -> bool {
+        let Some(leader) = &self.leader else { return false };
+        let mut any = false;
+        loop {
+            let effect = leader.borrow_mut().poll_effect(now);
+            let Some(effect) = effect else { return any };
+            any = true;
+            match effect {
+                LeaderEffect::ToShard { shard, message } if shard == self.id => {
+                    self.shard.borrow_mut().handle(now, ShardEvent::Told(message));
+                }
+                LeaderEffect::ToShard { shard, message } => {
+                    self.put(usize::from(shard.0), Letter::ToShard(message));
+                }
+                LeaderEffect::Io { op, request } => self.disk.submit(Tag::Leader(op), request),
+                LeaderEffect::Report(report) => (self.report)(report),
+            }
+        }
+    }
+
+    /// Sends a letter to another core.
+    pub fn put(&self, to: usize, letter: Letter) {
+        self.mesh.borrow().as_ref().expect("the mesh is connected").put(to, letter);
+    }
+
+    /// The network of this core.
+    pub fn hub(&self) -> Hub {
+        self.hub.clone()
+    }
+}
+
+fn outer(call: CallId) -> sock::CallId {
+    sock::CallId::from_bits(call.0)
+}

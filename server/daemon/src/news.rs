@@ -1,0 +1,118 @@
+//! Owns the lines that operators and their scripts wait for, in etcd's words.
+//! Invariant: `ready to serve client requests` is written only after the member has published
+//! itself through the log.
+
+use node::leader::Report;
+use settings::Settings;
+
+use crate::config::{CLUSTER_VERSION, Identity, VERSION};
+use crate::ports::Role;
+use crate::setup::{line, value_of};
+
+/// Before the cores start.
+pub fn starting(settings: &Settings, who: Identity) {
+    let mut fields: Vec<(&str, journal::Value)> = vec![("etcd-version", VERSION.into())];
+    fields.extend(settings.fields().iter().map(|(name, value)| (*name, value_of(value))));
+    line(journal::Level::Info, "starting an etcd server", &fields);
+    journal::info!("starting local member", "local-member-id" => hex(who.member_id),
+        "cluster-id" => hex(who.cluster_id));
+    journal::info!("starting etcd server", "local-member-id" => hex(who.member_id),
+        "local-server-version" => VERSION, "cluster-id" => hex(who.cluster_id),
+        "cluster-version" => CLUSTER_VERSION);
+}
+
+/// What the leader reports.
+pub fn report(settings: &Settings, who: Identity, report: &Report) {
+    let member = hex(who.member_id);
+    match report {
+        Report::Initialized { generation, revision } => {
+            journal::info!("opened the store", "generation" => *generation, "revision" => *revision);
+        }
+        Report::Role { term, leader } if *leader == who.member_id => {
+            let became = format!("{member} became leader at term {term}");
+            line(journal::Level::Info, &became, &[]);
+            let elected = format!("raft.node: {member} elected leader {member} at term {term}");
+            line(journal::Level::Info, &elected, &[]);
+        }
+        Report::Role { .. } => {}
+        Report::Serving => {
+            let urls: Vec<String> =
+                settings.advertise.client.iter().map(ToString::to_string).collect();
+            let attributes = format!("{{Name:{} ClientURLs:[{}]}}", settings.name, urls.join(" "));
+            journal::info!("published local member to cluster through raft",
+                "local-member-id" => member, "local-member-attributes" => attributes,
+                "cluster-id" => hex(who.cluster_id));
+        }
+        Report::Checkpointed { generation, index } => {
+            journal::debug!("checkpoint in force", "generation" => *generation, "index" => *index);
+        }
+        Report::Compacted { revision } => {
+            journal::info!("starting auto compaction", "revision" => *revision);
+        }
+        Report::NoSpace => {
+            journal::warn!("message exceeded backend quota; raising alarm",
+                "local-member-id" => member);
+        }
+        Report::Broken { what } => broken(what),
+        Report::Stopped => {}
+    }
+}
+
+/// The process cannot go on.
+pub fn broken(what: &str) {
+    journal::error!("the member stops: data or disk cannot be trusted", "error" => what);
+    journal::exit(1);
+}
+
+/// A listener is about to serve.
+pub fn listening(role: Role, address: &str) {
+    match role {
+        Role::Client => {
+            journal::info!("serving client traffic insecurely; this is strongly discouraged!",
+                "traffic" => "grpc+http", "address" => address);
+        }
+        Role::Peer => journal::info!("serving peer traffic", "address" => address),
+        Role::Metrics => journal::info!("serving metrics", "address" => address),
+    }
+}
+
+/// Clients may come.
+pub fn ready() {
+    journal::info!("ready to serve client requests");
+    journal::info!("notifying init daemon");
+    match notify_init() {
+        Ok(()) => journal::info!("successfully notified init daemon"),
+        Err(error) => {
+            journal::error!("failed to notify systemd for readiness", "error" => error.to_string());
+        }
+    }
+}
+
+fn notify_init() -> std::io::Result<()> {
+    let Some(path) = std::env::var_os("NOTIFY_SOCKET") else { return Ok(()) };
+    let socket = std::os::unix::net::UnixDatagram::unbound()?;
+    socket.send_to(b"READY=1", path)?;
+    Ok(())
+}
+
+/// A signal came.
+pub fn stopping(signal: i32) {
+    let name = match signal {
+        signal_hook::consts::SIGINT => "interrupt",
+        _ => "terminated",
+    };
+    journal::info!("received signal; shutting down", "signal" => name);
+    journal::info!("closing etcd server");
+    journal::info!("skipped leadership transfer for single voting member cluster");
+}
+
+/// Everything is closed.
+pub fn stopped() {
+    journal::info!("stopping serving peer traffic");
+    journal::info!("stopped serving peer traffic");
+    journal::info!("closed etcd server");
+}
+
+fn hex(id: u64) -> String {
+    format!("{id:x}")
+}

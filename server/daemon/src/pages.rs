@@ -1,0 +1,329 @@
+//! Owns the plain pages of the client port: health, version, metrics, variables.
+//! Never answers from what the machines do not say. Invariant: bodies and content types are etcd's
+//! to the byte, since probes and dashboards compare them.
+
+use std::rc::Rc;
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, Method as Verb, StatusCode, header};
+use node::ShardEvent;
+use node::shard::{CallMeta, LeaderNeed};
+use sock::{HttpReply, HttpRequest, HttpResponse};
+use wire::grpc::encode;
+use wire::{Method, Status, etcdserverpb as pb};
+
+use crate::config::{CLUSTER_VERSION, VERSION};
+use crate::core::Core;
+use crate::metrics;
+use crate::ports::Role;
+
+const JSON: &str = "application/json";
+const TEXT: &str = "text/plain; charset=utf-8";
+
+/// Answers one request.
+pub fn serve(core: &Rc<Core>, role: Role, request: &HttpRequest, reply: HttpReply) {
+    if request.method == Verb::OPTIONS {
+        return reply.respond(response(StatusCode::OK, None, Bytes::new()));
+    }
+    if !serves(role, &request.path) {
+        return reply.respond(text(StatusCode::NOT_FOUND, "404 page not found\n"));
+    }
+    if request.method != Verb::GET && request.method != Verb::HEAD && request.path != "/metrics" {
+        return reply.respond(not_allowed());
+    }
+    match request.path.as_str() {
+        "/version" => reply.respond(version()),
+        "/metrics" => metrics::serve(core, reply),
+        "/debug/vars" => variables(core, reply),
+        "/health" => health(core, request, reply),
+        _ => checks(core, request, reply),
+    }
+}
+
+fn serves(role: Role, path: &str) -> bool {
+    let watched = matches!(path, "/health" | "/metrics") || check_name(path).is_some();
+    match role {
+        Role::Client => watched || matches!(path, "/version" | "/debug/vars"),
+        Role::Metrics => watched,
+        Role::Peer => path == "/version",
+    }
+}
+
+fn version() -> HttpResponse {
+    let body = format!(
+        "{{\"etcdserver\":\"{VERSION}\",\"etcdcluster\":\"{CLUSTER_VERSION}\",\"storage\":\"{CLUSTER_VERSION}\"}}"
+    );
+    response(StatusCode::OK, Some(JSON), Bytes::from(body))
+}
+
+fn response(status: StatusCode, kind: Option<&'static str>, body: Bytes) -> HttpResponse {
+    let mut headers = HeaderMap::new();
+    headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
+    headers.insert(
+        header::ACCESS_CONTROL_ALLOW_METHODS,
+        HeaderValue::from_static("POST, GET, OPTIONS, PUT, DELETE"),
+    );
+    headers.insert(
+        header::ACCESS_CONTROL_ALLOW_HEADERS,
+        HeaderValue::from_static("accept, content-type, authorization"),
+    );
+    if let Some(kind) = kind {
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
+    }
+    HttpResponse { status, headers, body }
+}
+
+fn text(status: StatusCode, body: impl Into<String>) -> HttpResponse {
+    let mut response = response(status, Some(TEXT), Bytes::from(body.into()));
+    let nosniff = HeaderValue::from_static("nosniff");
+    response.headers.insert(header::X_CONTENT_TYPE_OPTIONS, nosniff);
+    response
+}
+
+fn not_allowed() -> HttpResponse {
+    let mut response = text(StatusCode::METHOD_NOT_ALLOWED, "Method Not Allowed\n");
+    response.headers.insert(header::ALLOW, HeaderValue::from_static("GET"));
+    response
+}
+
+/// The values of a repeatable query parameter; `None` where it has no value.
+fn parameters<'a>(query: &'a str, name: &str) -> Vec<&'a str> {
+    let pairs = query.split('&').filter(|pair| !pair.is_empty());
+    pairs
+        .map(|pair| pair.split_once('=').unwrap_or((pair, "")))
+        .filter(|(key, _)| *key == name)
+        .map(|(_, value)| value)
+        .collect()
+}
+
+/// Calls our own shard; `then` gets the reply.
+pub fn call(
+    core: &Rc<Core>,
+    method: Method,
+    message: Bytes,
+    then: impl FnOnce(Result<Bytes, Status>) + 'static,
+) {
+    let call = core.inside.begin(Box::new(then));
+    let meta = CallMeta { leader: LeaderNeed::Any };
+    core.tell_shard(ShardEvent::Unary { call, method, meta, message });
+}
+
+/// What a health probe reads: one key, without its value (etcd's own probe).
+fn probe(serializable: bool) -> Bytes {
+    encode(&pb::RangeRequest {
+        key: Bytes::from_static(b"a"),
+        limit: 1,
+        keys_only: true,
+        serializable,
+        ..pb::RangeRequest::default()
+    })
+}
+
+fn health(core: &Rc<Core>, request: &HttpRequest, reply: HttpReply) {
+    let excluded: Vec<String> =
+        parameters(&request.query, "exclude").into_iter().map(str::to_owned).collect();
+    let serializable = parameters(&request.query, "serializable").first() == Some(&"true");
+    let next = core.clone();
+    call(core, Method::Alarm, encode(&pb::AlarmRequest::default()), move |alarms| {
+        if let Some(reason) = alarm_reason(alarms, &excluded) {
+            return reply.respond(health_body(Some(reason)));
+        }
+        call(&next, Method::Range, probe(serializable), move |read| {
+            let reason = read.err().map(|error| match error.message.as_ref() {
+                "etcdserver: no leader" => "RAFT NO LEADER".to_owned(),
+                other => format!("RANGE ERROR:{other}"),
+            });
+            reply.respond(health_body(reason));
+        });
+    });
+}
+
+fn alarm_reason(alarms: Result<Bytes, Status>, excluded: &[String]) -> Option<String> {
+    let response: pb::AlarmResponse = match alarms {
+        Ok(bytes) => prost::Message::decode(bytes).expect("our own reply"),
+        Err(error) if error.message == "etcdserver: no leader" => {
+            return Some("RAFT NO LEADER".into());
+        }
+        Err(error) => return Some(format!("RANGE ERROR:{}", error.message)),
+    };
+    let names = response.alarms.iter().map(|alarm| alarm.alarm().as_str_name());
+    let active = names.filter(|name| !excluded.iter().any(|excluded| excluded == name)).last();
+    active.map(|name| format!("ALARM {name}"))
+}
+
+fn health_body(reason: Option<String>) -> HttpResponse {
+    match reason {
+        None => {
+            let body = Bytes::from_static(b"{\"health\":\"true\",\"reason\":\"\"}");
+            response(StatusCode::OK, Some(TEXT), body)
+        }
+        Some(reason) => {
+            let reason = serde_json::Value::String(reason);
+            let body = format!("{{\"health\":\"false\",\"reason\":{reason}}}\n");
+            text(StatusCode::SERVICE_UNAVAILABLE, body)
+        }
+    }
+}
+
+/// One check of `/livez` and `/readyz`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Check {
+    DataCorruption,
+    SerializableRead,
+    LinearizableRead,
+    NonLearner,
+}
+
+impl Check {
+    fn name(self) -> &'static str {
+        match self {
+            Check::DataCorruption => "data_corruption",
+            Check::SerializableRead => "serializable_read",
+            Check::LinearizableRead => "linearizable_read",
+            Check::NonLearner => "non_learner",
+        }
+    }
+}
+
+const LIVE: &[Check] = &[Check::SerializableRead];
+const READY: &[Check] =
+    &[Check::DataCorruption, Check::SerializableRead, Check::LinearizableRead, Check::NonLearner];
+
+/// The checks of a path: all of its page, or the one named below it.
+fn check_name(path: &str) -> Option<Vec<Check>> {
+    let (page, name) = match path.strip_prefix('/')?.split_once('/') {
+        Some((page, name)) => (page, Some(name)),
+        None => (path.strip_prefix('/')?, None),
+    };
+    let all = match page {
+        "livez" => LIVE,
+        "readyz" => READY,
+        _ => return None,
+    };
+    let chosen: Vec<Check> =
+        all.iter().copied().filter(|check| name.is_none_or(|name| check.name() == name)).collect();
+    (!chosen.is_empty()).then_some(chosen)
+}
+
+fn checks(core: &Rc<Core>, request: &HttpRequest, reply: HttpReply) {
+    let mut todo = check_name(&request.path).expect("the path was known");
+    let root = matches!(request.path.as_str(), "/livez" | "/readyz");
+    if root {
+        let excluded = parameters(&request.query, "exclude");
+        todo.retain(|check| !excluded.contains(&check.name()));
+    }
+    let verbose = !parameters(&request.query, "verbose").is_empty();
+    todo.reverse();
+    run_checks(core.clone(), todo, Vec::new(), verbose, reply);
+}
+
+fn run_checks(
+    core: Rc<Core>,
+    mut todo: Vec<Check>,
+    mut done: Vec<(Check, Option<String>)>,
+    verbose: bool,
+    reply: HttpReply,
+) {
+    let Some(check) = todo.pop() else { return reply.respond(checks_body(&done, verbose)) };
+    let (method, message) = match check {
+        // A single voter is never a learner.
+        Check::NonLearner => {
+            done.push((check, None));
+            return run_checks(core, todo, done, verbose, reply);
+        }
+        Check::DataCorruption => {
+            let corrupt = pb::AlarmType::Corrupt as i32;
+            let get = pb::AlarmRequest { alarm: corrupt, ..pb::AlarmRequest::default() };
+            (Method::Alarm, encode(&get))
+        }
+        Check::SerializableRead => (Method::Range, probe(true)),
+        Check::LinearizableRead => (Method::Range, probe(false)),
+    };
+    let next = core.clone();
+    call(&core, method, message, move |result| {
+        let error = match (check, result) {
+            (Check::DataCorruption, result) => {
+                alarm_reason(result, &[]).map(|_| "alarm activated: CORRUPT".to_owned())
+            }
+            (_, Ok(_)) => None,
+            (_, Err(error)) => Some(error.message.into_owned()),
+        };
+        done.push((check, error));
+        run_checks(next, todo, done, verbose, reply);
+    });
+}
+
+fn checks_body(done: &[(Check, Option<String>)], verbose: bool) -> HttpResponse {
+    let failed = done.iter().any(|(_, error)| error.is_some());
+    let mut body = String::new();
+    if verbose || failed {
+        for (check, error) in done {
+            match error {
+                None => body.push_str(&format!("[+]{} ok\n", check.name())),
+                Some(error) => body.push_str(&format!("[-]{} failed: {error}\n", check.name())),
+            }
+        }
+    }
+    match failed {
+        true => text(StatusCode::SERVICE_UNAVAILABLE, body + "\n"),
+        false => text(StatusCode::OK, body + "ok\n"),
+    }
+}
+
+fn variables(core: &Rc<Core>, reply: HttpReply) {
+    call(core, Method::Status, Bytes::new(), move |result| {
+        let status: pb::StatusResponse =
+            result.ok().and_then(|bytes| prost::Message::decode(bytes).ok()).unwrap_or_default();
+        let id = status.header.as_ref().map_or(0, |header| header.member_id);
+        let own = serde_json::json!({
+            "match": status.raft_index,
+            "next": status.raft_index + 1,
+            "state": "StateReplicate",
+        });
+        let mut progress = serde_json::Map::new();
+        progress.insert(format!("{id:x}"), own);
+        let body = serde_json::json!({
+            "cmdline": std::env::args().collect::<Vec<String>>(),
+            "file_descriptor_limit": sock::files_max(),
+            "memstats": {},
+            "raft.status": {
+                "id": format!("{id:x}"),
+                "term": status.raft_term,
+                "vote": format!("{id:x}"),
+                "commit": status.raft_index,
+                "lead": format!("{:x}", status.leader),
+                "raftState": if status.leader == id { "StateLeader" } else { "StateFollower" },
+                "applied": status.raft_applied_index,
+                "progress": progress,
+                "leadtransferee": "0",
+            },
+        });
+        let kind = "application/json; charset=utf-8";
+        reply.respond(response(StatusCode::OK, Some(kind), Bytes::from(body.to_string())));
+    });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bodies_are_etcds_to_the_byte() {
+        assert_eq!(&health_body(None).body[..], b"{\"health\":\"true\",\"reason\":\"\"}");
+        let sick = health_body(Some("ALARM NOSPACE".into()));
+        assert_eq!(&sick.body[..], b"{\"health\":\"false\",\"reason\":\"ALARM NOSPACE\"}\n");
+        let ok = checks_body(&[(Check::SerializableRead, None)], true);
+        assert_eq!(&ok.body[..], b"[+]serializable_read ok\nok\n");
+        let bad =
+            checks_body(&[(Check::LinearizableRead, Some("etcdserver: no leader".into()))], false);
+        assert_eq!(&bad.body[..], b"[-]linearizable_read failed: etcdserver: no leader\n\n");
+    }
+
+    #[test]
+    fn a_path_below_a_page_is_one_check() {
+        assert_eq!(check_name("/readyz/data_corruption"), Some(vec![Check::DataCorruption]));
+        assert_eq!(check_name("/livez"), Some(LIVE.to_vec()));
+        assert_eq!(check_name("/livez/linearizable_read"), None);
+        assert_eq!(check_name("/other"), None);
+    }
+}

@@ -1,0 +1,261 @@
+//! Owns the run of the member: ports, cores, signals, and the orderly stop.
+//! Invariant: clients are served only after the member has published itself, and the process ends
+//! well only after the log is sealed.
+
+use std::cell::RefCell;
+use std::path::Path;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc;
+use std::time::{Duration, Instant as Clock};
+
+use base::FileId;
+use disk::{DataDir, Disk};
+use glommio::{LocalExecutorBuilder, Placement};
+use node::leader::Report;
+use node::shard::Partition;
+use node::{Leader, Shard, ShardId};
+use settings::Settings;
+use sock::{Acceptor, Bound, Hub, Seats, Server};
+
+use crate::config::{self, Identity};
+use crate::core::{Core, Letter, Shared};
+use crate::mesh::{self, Ends, Mesh};
+use crate::news;
+use crate::ports::{self, Role};
+use crate::service::Front;
+use crate::wake::Bell;
+
+/// Longest pause between two ticks.
+const TICK_MAX: Duration = Duration::from_millis(50);
+/// Shortest pause between two ticks.
+const TICK_MIN: Duration = Duration::from_micros(500);
+/// Registered memory of one executor's rings.
+const IO_MEMORY_BYTES: usize = 1 << 20;
+/// How long an orderly stop may take before the process ends anyway.
+const STOP_WAIT: Duration = Duration::from_secs(5);
+
+/// How the run ended well.
+pub enum Ended {
+    /// By this signal.
+    Signal(i32),
+}
+
+/// What a core thread takes along.
+struct Seed {
+    settings: Settings,
+    who: Identity,
+    data: Option<CoreZero>,
+    ends: Ends<Letter>,
+    shared: Arc<Shared>,
+    stop: Arc<AtomicBool>,
+    seed: u64,
+}
+
+/// What only core 0 has.
+struct CoreZero {
+    bounds: Vec<(Role, Bound)>,
+    log_segments: Vec<u64>,
+    stopped: mpsc::Sender<()>,
+}
+
+/// Runs until a signal.
+pub fn run(settings: &Settings) -> Result<Ended, String> {
+    let shards = settings.cores.count;
+    disk::probe::check(usize::from(shards)).map_err(|error| error.to_string())?;
+    let wal_dir = settings.wal_dir.as_deref().map(Path::new);
+    let dir = Arc::new(
+        DataDir::open(Path::new(&settings.data_dir), wal_dir).map_err(|error| error.to_string())?,
+    );
+    let who = identity(settings, &dir, shards)?;
+    let bounds = ports::bind(settings)?;
+    let segments = dir.log_segments().map_err(|error| error.to_string())?;
+    let (stopped, has_stopped) = mpsc::channel();
+    let mut zero = Some(CoreZero {
+        bounds,
+        log_segments: segments.iter().map(|(number, _)| *number).collect(),
+        stopped,
+    });
+    news::starting(settings, who);
+    let stop = Arc::new(AtomicBool::new(false));
+    let shared = Arc::new(Shared { start: Clock::now() });
+    for (core, ends) in mesh::build::<Letter>(usize::from(shards)).into_iter().enumerate() {
+        let seed = Seed {
+            settings: settings.clone(),
+            who,
+            data: zero.take(),
+            ends,
+            shared: shared.clone(),
+            stop: stop.clone(),
+            seed: dice(),
+        };
+        spawn(core, seed, dir.clone())?;
+    }
+    let signal = wait_for_signal()?;
+    news::stopping(signal);
+    stop.store(true, Ordering::SeqCst);
+    // Past the limit the log is whole all the same: it only lacks its seal.
+    let _ = has_stopped.recv_timeout(STOP_WAIT);
+    news::stopped();
+    Ok(Ended::Signal(signal))
+}
+
+fn identity(settings: &Settings, dir: &DataDir, shards: u16) -> Result<Identity, String> {
+    if let Some(known) = config::known_identity(&dir.path(FileId::Manifest), shards) {
+        journal::info!("server has already been initialized", "data-dir" => settings.data_dir.as_str());
+        return Ok(known);
+    }
+    let founding = settings.founding().map_err(|stop| {
+        let texts = stop.notices.iter().flat_map(|notice| &notice.fields);
+        let text = texts.map(|(_, value)| format!("{value:?}")).next();
+        text.unwrap_or(stop.stderr)
+    })?;
+    Ok(Identity {
+        cluster_id: founding.cluster_id,
+        member_id: founding.local_id,
+        partition: Partition { slices: settings.cores.slices, shards },
+    })
+}
+
+/// Dice for this life of the process.
+fn dice() -> u64 {
+    use std::hash::{BuildHasher, Hasher};
+    std::collections::hash_map::RandomState::new().build_hasher().finish()
+}
+
+fn wait_for_signal() -> Result<i32, String> {
+    use signal_hook::consts::{SIGINT, SIGTERM};
+    let mut signals = signal_hook::iterator::Signals::new([SIGTERM, SIGINT])
+        .map_err(|error| format!("cannot wait for signals: {error}"))?;
+    Ok(signals.forever().next().expect("the iterator never ends"))
+}
+
+fn spawn(core: usize, seed: Seed, dir: Arc<DataDir>) -> Result<(), String> {
+    let cpus = &seed.settings.cores.cpu_set;
+    let placement = match cpus.get(core % cpus.len().max(1)) {
+        Some(cpu) => Placement::Fixed(usize::from(*cpu)),
+        None => Placement::Unbound,
+    };
+    LocalExecutorBuilder::new(placement)
+        .name(&format!("core-{core}"))
+        .io_memory(IO_MEMORY_BYTES)
+        .spawn(move || async move { run_core(core, seed, dir).await })
+        .map(|_| ())
+        .map_err(|error| format!("cannot start core {core}: {error}"))
+}
+
+async fn run_core(number: usize, seed: Seed, dir: Arc<DataDir>) {
+    let bell = Rc::new(Bell::default());
+    let ring = bell.clone();
+    let started = Disk::start(dir, Rc::new(move || ring.ring())).await;
+    let disk = match started {
+        Ok(disk) => disk,
+        Err(error) => {
+            return news::broken(&format!("the data directory cannot be used: {error:?}"));
+        }
+    };
+    let hub = Hub::new(config::network(&seed.settings));
+    let id = ShardId(u16::try_from(number).expect("cores are counted in u16"));
+    let shard = Shard::new(config::shard(&seed.settings, seed.who, id, seed.seed));
+    let now = base::Instant(seed.shared.start.elapsed().as_nanos() as u64);
+    let serving = Rc::new(Bell::default());
+    let (leader, bounds, report): (_, _, Box<dyn Fn(Report)>) = match seed.data {
+        None => (None, Vec::new(), Box::new(|_| {})),
+        Some(zero) => {
+            let told = config::leader(&seed.settings, seed.who, zero.log_segments, seed.seed ^ 1);
+            let ring = serving.clone();
+            let (who, stopped) = (seed.who, zero.stopped);
+            let settings = seed.settings.clone();
+            let report = Box::new(move |report: Report| {
+                news::report(&settings, who, &report);
+                match report {
+                    Report::Serving => ring.ring(),
+                    Report::Stopped => drop(stopped.send(())),
+                    _ => {}
+                }
+            });
+            (Some(Leader::new(now, told)), zero.bounds, report)
+        }
+    };
+    let core = Rc::new(Core::new(
+        id,
+        shard,
+        leader,
+        disk,
+        hub.clone(),
+        bell.clone(),
+        seed.shared.clone(),
+        report,
+    ));
+    let cores = usize::from(seed.settings.cores.count);
+    let server = Server::new(hub, Rc::new(Front { core: core.clone(), role: Role::Client }));
+    connect_mesh(&core, seed.ends, server.clone()).await;
+    glommio::spawn_local(turns(core.clone(), bell)).detach();
+    if !bounds.is_empty() {
+        glommio::spawn_local(serve(core.clone(), bounds, serving, cores)).detach();
+    }
+    tick(core, server, seed.stop).await;
+}
+
+async fn connect_mesh(core: &Rc<Core>, ends: Ends<Letter>, server: Server) {
+    let inbox = core.clone();
+    let arrived = Rc::new(move |from: usize, letters: Vec<Letter>| {
+        inbox.letters(from, letters, &|parcel| server.adopt(parcel.unpack()));
+    });
+    core.set_mesh(Mesh::connect(ends, arrived).await);
+}
+
+async fn turns(core: Rc<Core>, bell: Rc<Bell>) {
+    loop {
+        core.turn();
+        bell.wait().await;
+    }
+}
+
+/// Accepts once the member serves. Connections are dealt to the cores in turn.
+async fn serve(core: Rc<Core>, bounds: Vec<(Role, Bound)>, serving: Rc<Bell>, cores: usize) {
+    serving.wait().await;
+    let seats = Seats::by_files();
+    let next = Rc::new(RefCell::new(0));
+    for (role, bound) in bounds {
+        news::listening(role, &bound.address().to_string());
+        let server = Server::new(core.hub(), Rc::new(Front { core: core.clone(), role }));
+        let acceptor = Acceptor::new(bound, seats.clone());
+        let (core, next) = (core.clone(), next.clone());
+        glommio::spawn_local(async move {
+            loop {
+                let arrival = acceptor.next().await;
+                let to = match role {
+                    Role::Client => next.replace_with(|next| (*next + 1) % cores),
+                    Role::Peer | Role::Metrics => 0,
+                };
+                match to {
+                    0 => server.adopt(arrival),
+                    to => match arrival.pack() {
+                        Ok(parcel) => core.put(to, Letter::Connection(parcel)),
+                        Err(error) => {
+                            journal::warn!("cannot hand a connection to another core",
+                                "error" => error.to_string());
+                        }
+                    },
+                }
+            }
+        })
+        .detach();
+    }
+    news::ready();
+}
+
+/// The core's clock, until the stop.
+async fn tick(core: Rc<Core>, server: Server, stop: Arc<AtomicBool>) {
+    while !stop.load(Ordering::Relaxed) {
+        let wait = core.poll_deadline().map_or(TICK_MAX, |at| at.since(core.now()));
+        glommio::timer::sleep(wait.clamp(TICK_MIN, TICK_MAX)).await;
+        core.tick();
+    }
+    core.stop();
+    server.stop(Duration::from_millis(500)).await;
+    // The main thread ends the process; until then the leader still seals its log.
+    std::future::pending::<()>().await;
+}

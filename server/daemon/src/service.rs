@@ -1,0 +1,91 @@
+//! Owns what the network asks of a core: gRPC goes to the shard, other requests to the pages.
+//! Invariant: every call that reaches the shard is one of the methods it knows.
+
+use std::rc::Rc;
+
+use bytes::Bytes;
+use node::shard::{CallMeta, LeaderNeed};
+use node::{CallId, ShardEvent};
+use sock::{CallHead, HttpReply, HttpRequest, Route, Service};
+use wire::method::Kind;
+use wire::{Code, Method, Status};
+
+use crate::core::Core;
+use crate::pages;
+use crate::ports::Role;
+
+/// The network's view of a core.
+pub struct Front {
+    /// The core.
+    pub core: Rc<Core>,
+    /// What the listener serves.
+    pub role: Role,
+}
+
+impl Service for Front {
+    fn route(&self, path: &str) -> Route {
+        if self.role != Role::Client {
+            let text = "this listener serves no gRPC";
+            return Route::Refused(Status::new(Code::Unimplemented, text));
+        }
+        match Method::from_path(path) {
+            Ok(method) => match method.kind() {
+                Kind::Unary => Route::Unary(method as u16),
+                Kind::ServerStream | Kind::Bidi => Route::Stream(method as u16),
+            },
+            Err(status) => Route::Refused(status),
+        }
+    }
+
+    fn unary(&self, call: sock::CallId, method: u16, head: CallHead, message: Bytes) {
+        let event = ShardEvent::Unary {
+            call: inner(call),
+            method: known(method),
+            meta: meta(&head),
+            message,
+        };
+        self.core.tell_shard(event);
+    }
+
+    fn open(&self, call: sock::CallId, method: u16, head: CallHead) {
+        let event =
+            ShardEvent::Open { call: inner(call), method: known(method), meta: meta(&head) };
+        self.core.tell_shard(event);
+    }
+
+    fn message(&self, call: sock::CallId, message: Bytes) {
+        self.core.tell_shard(ShardEvent::Message { call: inner(call), message });
+    }
+
+    fn half_closed(&self, call: sock::CallId) {
+        self.core.tell_shard(ShardEvent::HalfClosed { call: inner(call) });
+    }
+
+    fn gone(&self, call: sock::CallId) {
+        self.core.tell_shard(ShardEvent::Gone { call: inner(call) });
+    }
+
+    fn drained(&self, call: sock::CallId) {
+        self.core.tell_shard(ShardEvent::Drained { call: inner(call) });
+    }
+
+    fn http(&self, request: HttpRequest, reply: HttpReply) {
+        pages::serve(&self.core, self.role, &request, reply);
+    }
+}
+
+fn inner(call: sock::CallId) -> CallId {
+    CallId(call.to_bits())
+}
+
+fn known(method: u16) -> Method {
+    Method::ALL[usize::from(method)]
+}
+
+fn meta(head: &CallHead) -> CallMeta {
+    let leader = match head.leader {
+        sock::LeaderNeed::Required => LeaderNeed::Required,
+        sock::LeaderNeed::Any => LeaderNeed::Any,
+    };
+    CallMeta { leader }
+}

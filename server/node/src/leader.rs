@@ -1,0 +1,356 @@
+//! Owns what the member decides in one place: the log, the Raft group, the order of commands,
+//! leases, alarms, members, and checkpoints. Runs on core 0.
+//! Never holds a value of the store and never answers a client. Invariant: an outcome leaves only
+//! after its log entry is durable on a quorum, and outcomes leave in the order of the log.
+
+mod answers;
+pub mod checkpoint;
+pub mod compactor;
+mod flush;
+mod propose;
+mod rounds;
+mod sequence;
+mod start;
+mod upkeep;
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
+
+use base::{Instant, IoRequest, IoResult, OpId, Prng};
+use consensus::Consensus;
+use state::{Quota, Sequencer};
+use wal::Writer;
+
+use crate::message::{ApplyBatch, ShardId, ToLeader, ToShard};
+use crate::shard::Partition;
+use answers::Answers;
+use checkpoint::{CheckpointPolicy, Checkpoints};
+use compactor::{Compactor, Retention};
+use flush::Flushes;
+use propose::Proposals;
+use rounds::Rounds;
+use sequence::Sequence;
+use start::Start;
+
+/// What the leader is told once.
+#[derive(Clone, Debug)]
+pub struct LeaderConfig {
+    /// Our id.
+    pub member_id: u64,
+    /// The cluster's id.
+    pub cluster_id: u64,
+    /// `--name`.
+    pub name: String,
+    /// `--initial-advertise-peer-urls`.
+    pub peer_urls: Vec<String>,
+    /// `--advertise-client-urls`.
+    pub client_urls: Vec<String>,
+    /// How keys and slices are dealt.
+    pub partition: Partition,
+    /// Dice for elections and ids.
+    pub seed: u64,
+    /// `--heartbeat-interval`: one Raft tick.
+    pub heartbeat: Duration,
+    /// `--election-timeout`.
+    pub election_timeout: Duration,
+    /// `--quota-backend-bytes`.
+    pub quota: Quota,
+    /// `--max-txn-ops`.
+    pub txn_ops_max: u32,
+    /// `--auto-compaction-*`.
+    pub retention: Retention,
+    /// `--checkpoint-*`.
+    pub checkpoint: CheckpointPolicy,
+    /// The log segments found in the directory, by number, rising.
+    pub log_segments: Vec<u64>,
+    /// Version that we serve, for example `3.7.1`.
+    pub version: String,
+}
+
+/// What happens to the leader.
+#[derive(Debug)]
+pub enum LeaderEvent {
+    /// From a shard.
+    From {
+        /// Which.
+        shard: ShardId,
+        /// What.
+        message: ToLeader,
+    },
+    /// A disk request is done.
+    IoDone {
+        /// Which.
+        op: OpId,
+        /// What came of it.
+        result: IoResult,
+    },
+    /// Stop in order: no new proposals; answered by [`Report::Stopped`] once the log is sealed.
+    Stop,
+}
+
+/// What the leader wants done.
+#[derive(Debug)]
+pub enum LeaderEffect {
+    /// For a shard.
+    ToShard {
+        /// Which.
+        shard: ShardId,
+        /// What.
+        message: ToShard,
+    },
+    /// For the disk.
+    Io {
+        /// Its name.
+        op: OpId,
+        /// What.
+        request: IoRequest,
+    },
+    /// For whoever runs the member.
+    Report(Report),
+}
+
+/// News for whoever runs the member.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Report {
+    /// The member's own data says who it is, as it was first started.
+    Initialized {
+        /// Generation of the manifest.
+        generation: u64,
+        /// Revision of the store in it.
+        revision: i64,
+    },
+    /// Raft's role changed.
+    Role {
+        /// Term.
+        term: u64,
+        /// The leader, 0 for none.
+        leader: u64,
+    },
+    /// The member has published itself through the log: it may say that it is ready.
+    Serving,
+    /// A checkpoint is in force.
+    Checkpointed {
+        /// Its generation.
+        generation: u64,
+        /// The log up to this index is not needed any more.
+        index: u64,
+    },
+    /// Auto-compaction compacted.
+    Compacted {
+        /// To this revision.
+        revision: i64,
+    },
+    /// The quota was passed and the alarm raised.
+    NoSpace,
+    /// Data or disk cannot be trusted: the process must stop.
+    Broken {
+        /// What and where, and what to do.
+        what: String,
+    },
+    /// The log is sealed: the process may end.
+    Stopped,
+}
+
+/// The machine.
+pub struct Leader {
+    config: LeaderConfig,
+    start: Option<Start>,
+    consensus: Option<Consensus>,
+    writer: Option<Writer>,
+    sequencer: Sequencer,
+    flushes: Flushes,
+    proposals: Proposals,
+    sequence: Sequence,
+    rounds: Rounds,
+    checkpoints: Checkpoints,
+    compactor: Compactor,
+    dice: Prng,
+    role: Role,
+    next_tick: Instant,
+    store: BTreeMap<ShardId, StoreSize>,
+    stopping: bool,
+    stopped: bool,
+    answers: Answers,
+    ops: BTreeMap<OpId, Op>,
+    next_op: u64,
+    out: VecDeque<LeaderEffect>,
+}
+
+/// Where the group stands, as last heard.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Role {
+    term: u64,
+    leader: u64,
+    serving: bool,
+    published: bool,
+}
+
+/// A shard's slices, in bytes.
+#[derive(Clone, Copy, Debug, Default)]
+struct StoreSize {
+    file_bytes: u64,
+    used_bytes: u64,
+}
+
+/// What an outstanding disk request is for.
+#[derive(Clone, Copy, Debug)]
+enum Op {
+    Start,
+    Flush(wal::Ticket),
+    Prepare(u64),
+    RemoveLog(u64),
+    ManifestWrite,
+    ManifestSync,
+}
+
+impl Leader {
+    /// A leader that begins by reading the manifest.
+    pub fn new(now: Instant, config: LeaderConfig) -> Leader {
+        let mut dice = Prng::from_seed(config.seed);
+        let sequencer = Sequencer::new(sequence::options(&config, &mut dice));
+        let mut leader = Leader {
+            start: Some(Start::new()),
+            consensus: None,
+            writer: None,
+            sequencer,
+            flushes: Flushes::new(),
+            proposals: Proposals::new(dice.next_u64()),
+            sequence: Sequence::new(),
+            rounds: Rounds::new(),
+            checkpoints: Checkpoints::new(now, config.checkpoint, 0),
+            compactor: Compactor::new(now, config.retention),
+            dice,
+            role: Role { term: 0, leader: 0, serving: false, published: false },
+            next_tick: now,
+            store: BTreeMap::new(),
+            stopping: false,
+            stopped: false,
+            answers: Answers::new(),
+            ops: BTreeMap::new(),
+            next_op: 0,
+            out: VecDeque::new(),
+            config,
+        };
+        leader.read_manifest();
+        leader
+    }
+
+    /// Takes one event.
+    pub fn handle(&mut self, now: Instant, event: LeaderEvent) {
+        match event {
+            LeaderEvent::From { shard, message } => self.message(shard, message),
+            LeaderEvent::IoDone { op, result } => self.io_done(now, op, result),
+            LeaderEvent::Stop => self.stop(),
+        }
+    }
+
+    /// What to do next; `None` when everything that was handled has been worked off.
+    pub fn poll_effect(&mut self, now: Instant) -> Option<LeaderEffect> {
+        if self.out.is_empty() && self.start.is_none() {
+            self.settle(now);
+        }
+        self.out.pop_front()
+    }
+
+    fn message(&mut self, shard: ShardId, message: ToLeader) {
+        match message {
+            ToLeader::Propose(proposals) => self.take_proposals(shard, proposals),
+            ToLeader::ReadIndex { round } => self.rounds.read(shard, round),
+            ToLeader::Ask { call, question } => self.take_question(shard, call, question),
+            ToLeader::Values { fetch, answers } => self.take_values(fetch, answers),
+            ToLeader::Durable { slice, generation, root } => {
+                self.slice_durable(slice, generation, root);
+            }
+            ToLeader::Restored { slice, keys, last } => {
+                self.take_restored(slice, keys, last);
+            }
+            ToLeader::Progress { seq, file_bytes, used_bytes } => {
+                self.sequence.progressed(shard, seq);
+                self.store.insert(shard, StoreSize { file_bytes, used_bytes });
+            }
+            ToLeader::Broken { what } => self.broken(what),
+        }
+    }
+
+    /// One turn: Raft, the log, and the sequencer, until none has anything left to do.
+    fn settle(&mut self, now: Instant) {
+        loop {
+            let proposed = self.propose_waiting();
+            let stepped = self.drain_consensus();
+            let persisted = self.settle_persisted(now);
+            let sequenced = self.run_sequence(now);
+            if !proposed && !stepped && !persisted && !sequenced {
+                break;
+            }
+        }
+        self.ask_rounds(now);
+        self.drain_consensus();
+        self.answer_ready(now);
+        self.flush_log();
+        self.begin_due_checkpoint(now);
+        self.send_batch();
+        self.finish_stop();
+    }
+
+    fn io_done(&mut self, now: Instant, op: OpId, result: IoResult) {
+        let purpose = self.ops.remove(&op).expect("every request is answered once");
+        if let (IoResult::Failed(error), false) = (&result, matches!(purpose, Op::Start)) {
+            let what = format!(
+                "the disk failed ({error:?}) while the log or the manifest was written ({purpose:?}); \
+                 what was acknowledged is safe; check the disk and start again"
+            );
+            return self.broken(what);
+        }
+        match purpose {
+            Op::Start => self.start_io(now, result),
+            Op::Flush(ticket) => self.flushed(now, ticket),
+            Op::Prepare(number) => self.writer().prepared(number),
+            Op::RemoveLog(number) => self.writer().removed(number),
+            Op::ManifestWrite => self.manifest_written(),
+            Op::ManifestSync => self.manifest_durable(),
+        }
+    }
+
+    fn submit(&mut self, purpose: Op, request: IoRequest) {
+        self.next_op += 1;
+        let op = OpId(self.next_op);
+        self.ops.insert(op, purpose);
+        self.out.push_back(LeaderEffect::Io { op, request });
+    }
+
+    fn writer(&mut self) -> &mut Writer {
+        self.writer.as_mut().expect("the log is open")
+    }
+
+    fn tell_all(&mut self, message: impl Fn() -> ToShard) {
+        for shard in 0..self.config.partition.shards {
+            self.out.push_back(LeaderEffect::ToShard { shard: ShardId(shard), message: message() });
+        }
+    }
+
+    fn report(&mut self, report: Report) {
+        self.out.push_back(LeaderEffect::Report(report));
+    }
+
+    fn broken(&mut self, what: String) {
+        self.report(Report::Broken { what });
+    }
+
+    fn store_size(&self) -> StoreSize {
+        self.store.values().fold(StoreSize::default(), |sum, size| StoreSize {
+            file_bytes: sum.file_bytes + size.file_bytes,
+            used_bytes: sum.used_bytes + size.used_bytes,
+        })
+    }
+
+    fn empty_batch(seq: u64, revision: i64) -> ApplyBatch {
+        ApplyBatch {
+            seq,
+            revision,
+            changes: Vec::new(),
+            meta: Vec::new(),
+            compact: None,
+            checkpoint: None,
+        }
+    }
+}

@@ -1,0 +1,177 @@
+//! Owns commands on their way into the log: the queue of what shards sent, the entry they become,
+//! and who waits for each.
+//! Invariant: a command's number is used once in the life of the process and the waiting calls
+//! stand in the order of their numbers.
+
+use std::collections::VecDeque;
+
+use base::limits::LOG_BATCH_BACKLOG_BYTES;
+use state::{Admit, Command, CommandBatch, Kind, Origin, validate};
+use wire::{ApiError, etcdserverpb as pb};
+
+use super::{Leader, Report};
+use crate::message::{CallRef, Proposal, ShardId};
+
+/// Commands that wait or are in the log, not yet decided; more are refused (etcd's 5000 entries).
+const UNDECIDED_MAX: usize = 100_000;
+
+/// Commands on their way.
+pub struct Proposals {
+    waiting: VecDeque<(Option<CallRef>, Command)>,
+    waiting_bytes: usize,
+    // Calls whose command is in the log, by the command's number.
+    pending: VecDeque<(u64, CallRef)>,
+    sequence: u64,
+}
+
+impl Proposals {
+    /// None yet. `epoch` makes the numbers differ from those of an earlier life of the process.
+    pub fn new(epoch: u64) -> Proposals {
+        // The low 32 bits count from zero; the high ones are this life's.
+        Proposals {
+            waiting: VecDeque::new(),
+            waiting_bytes: 0,
+            pending: VecDeque::new(),
+            sequence: epoch << 32,
+        }
+    }
+
+    /// Queues a command for the next entry; returns nothing, its number is inside.
+    pub fn push(
+        &mut self,
+        call: Option<CallRef>,
+        member: u64,
+        make: impl FnOnce(Origin) -> Command,
+    ) {
+        self.sequence += 1;
+        let command = make(Origin { member, sequence: self.sequence });
+        self.waiting_bytes += command.encoded_bytes();
+        self.waiting.push_back((call, command));
+    }
+
+    /// Takes the call that waits for this number, forgetting those before it: their commands were
+    /// lost with a term and will never be decided.
+    pub fn settle(&mut self, sequence: u64) -> (Vec<CallRef>, Option<CallRef>) {
+        let mut lost = Vec::new();
+        while let Some((first, call)) = self.pending.front().copied() {
+            if first > sequence {
+                break;
+            }
+            self.pending.pop_front();
+            if first == sequence {
+                return (lost, Some(call));
+            }
+            lost.push(call);
+        }
+        (lost, None)
+    }
+
+    fn undecided(&self) -> usize {
+        self.waiting.len() + self.pending.len()
+    }
+
+    fn next_batch(&mut self) -> CommandBatch {
+        let mut commands = Vec::new();
+        let mut bytes = 0;
+        while let Some((call, command)) = self.waiting.pop_front() {
+            bytes += command.encoded_bytes();
+            self.waiting_bytes -= command.encoded_bytes();
+            if let Some(call) = call {
+                self.pending.push_back((command.origin.sequence, call));
+            }
+            commands.push(command);
+            let next = self.waiting.front().map_or(0, |(_, command)| command.encoded_bytes());
+            if bytes + next > LOG_BATCH_BACKLOG_BYTES / 2 {
+                break;
+            }
+        }
+        CommandBatch { commands }
+    }
+}
+
+impl Leader {
+    /// Commands from a shard: checks what only the leader knows and queues them.
+    pub(super) fn take_proposals(&mut self, shard: ShardId, proposals: Vec<Proposal>) {
+        for proposal in proposals {
+            let call = CallRef { shard, call: proposal.call };
+            match self.admit(&proposal) {
+                Err(error) => self.refuse(call, error),
+                Ok(()) => self.queue(call, proposal),
+            }
+        }
+    }
+
+    fn admit(&mut self, proposal: &Proposal) -> Result<(), ApiError> {
+        if self.stopping {
+            return Err(ApiError::Stopped);
+        }
+        if self.proposals.undecided() >= UNDECIDED_MAX {
+            return Err(ApiError::TooManyRequests);
+        }
+        if proposal.quota_cost_bytes == 0 {
+            return Ok(());
+        }
+        let store_bytes = self.store_size().used_bytes;
+        match self.config.quota.admit(store_bytes, proposal.quota_cost_bytes) {
+            Admit::Admitted => Ok(()),
+            Admit::Full => {
+                self.raise_no_space();
+                Err(ApiError::NoSpace)
+            }
+        }
+    }
+
+    fn raise_no_space(&mut self) {
+        let member = self.config.member_id;
+        if self.sequencer.alarms().has(member, pb::AlarmType::Nospace) {
+            return;
+        }
+        let body = prost::Message::encode_to_vec(&state::quota::raise_no_space(member));
+        self.proposals.push(None, member, |origin| Command {
+            kind: Kind::Alarm,
+            origin,
+            body: body.into(),
+        });
+        self.report(Report::NoSpace);
+    }
+
+    fn queue(&mut self, call: CallRef, proposal: Proposal) {
+        let member = self.config.member_id;
+        let body = match proposal.kind {
+            Kind::LeaseGrant => self.settled_grant(&proposal),
+            Kind::Put
+            | Kind::DeleteRange
+            | Kind::Txn
+            | Kind::Compact
+            | Kind::LeaseRevoke
+            | Kind::LeasesExpired
+            | Kind::Alarm
+            | Kind::LeaseCheckpoint
+            | Kind::MemberAttributes
+            | Kind::ClusterVersion => proposal.body,
+        };
+        let kind = proposal.kind;
+        self.proposals.push(Some(call), member, |origin| Command { kind, origin, body });
+    }
+
+    /// Fills in what the leader's dice and settings decide, so that all members compute the same.
+    fn settled_grant(&mut self, proposal: &Proposal) -> bytes::Bytes {
+        let request: pb::LeaseGrantRequest =
+            prost::Message::decode(proposal.body.clone()).expect("the shard decoded it before");
+        let ttl_s_min = validate::lease_ttl_s_min(self.config.election_timeout);
+        let leases = self.sequencer.leases();
+        let settled = validate::settle_lease_grant(&request, ttl_s_min, leases, &mut self.dice);
+        prost::Message::encode_to_vec(&settled).into()
+    }
+
+    /// Makes one entry of everything that waits, if the log takes one now. True if it did.
+    pub(super) fn propose_waiting(&mut self) -> bool {
+        let may = self.role.leader == self.config.member_id && self.sequence.has_room();
+        if !may || self.proposals.waiting.is_empty() || !self.log_takes_more() {
+            return false;
+        }
+        let entry = self.proposals.next_batch().encode();
+        // A refusal means that leadership is going: the calls are answered when their time is up.
+        self.consensus().propose(entry).is_ok()
+    }
+}

@@ -1,0 +1,293 @@
+//! Owns the deciding of committed commands, in log order, and the frozen batches and outcomes that
+//! come of it.
+//! Never reads a value: a command that hangs on one makes a barrier, and nothing after it is decided
+//! before the slices have answered. Invariant: a batch's changes are in order of revision, and a
+//! shard hears of a batch before it hears of any outcome in it.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+
+use base::{Instant, Prng};
+use consensus::Event;
+use state::sequencer::LogPosition;
+use state::{
+    Applied, CheckpointPolicy, Command, CommandBatch, Outcome, SequencerOptions, Step, TxnStep,
+    ValueAnswer, ValueNeed, Values,
+};
+use wal::{Entry, EntryKind};
+use wire::etcdserverpb as pb;
+
+use super::{Leader, LeaderConfig, LeaderEffect, Report};
+use crate::message::{Answer, ApplyBatch, CallId, CallRef, OutcomeAt, ShardId, ToShard};
+
+/// Batches that a shard may be behind before nothing new is decided.
+const BATCHES_BEHIND_MAX: u64 = 256;
+
+/// The commands that are committed and not yet decided, and what was decided in this turn.
+pub struct Sequence {
+    committed: VecDeque<Committed>,
+    barrier: Option<Barrier>,
+    fetch: u64,
+    batch: ApplyBatch,
+    outcomes: BTreeMap<ShardId, Vec<(CallId, OutcomeAt)>>,
+    progress: BTreeMap<ShardId, u64>,
+}
+
+struct Committed {
+    index: u64,
+    term: u64,
+    commands: VecDeque<Command>,
+}
+
+/// What waits for values.
+struct Barrier {
+    fetch: u64,
+    needs: Vec<ValueNeed>,
+    then: Then,
+}
+
+enum Then {
+    Command,
+    Plan { call: CallRef, request: pb::TxnRequest },
+}
+
+impl Sequence {
+    /// Nothing committed yet.
+    pub fn new() -> Sequence {
+        Sequence {
+            committed: VecDeque::new(),
+            barrier: None,
+            fetch: 0,
+            batch: Leader::empty_batch(1, 1),
+            outcomes: BTreeMap::new(),
+            progress: BTreeMap::new(),
+        }
+    }
+
+    /// The next batch continues from this revision.
+    pub fn begin_at(&mut self, revision: i64) {
+        self.batch.revision = revision;
+    }
+
+    /// A shard has taken in the batch.
+    pub fn progressed(&mut self, shard: ShardId, seq: u64) {
+        self.progress.insert(shard, seq);
+    }
+
+    /// False while a shard is too far behind.
+    pub fn has_room(&self) -> bool {
+        let slowest = self.progress.values().min().copied().unwrap_or(0);
+        self.batch.seq <= slowest + BATCHES_BEHIND_MAX
+    }
+
+    /// True while a fetch is under way.
+    pub fn blocked(&self) -> bool {
+        self.barrier.is_some()
+    }
+
+    /// The applied index if its entry is decided to the end, else the one before.
+    pub fn applied_whole(&self, applied: u64) -> u64 {
+        match self.committed.front() {
+            Some(entry) if entry.index == applied => applied - 1,
+            Some(_) | None => applied,
+        }
+    }
+
+    /// True while an entry is decided in part.
+    pub fn mid_entry(&self, applied: u64) -> bool {
+        self.applied_whole(applied) != applied
+    }
+
+    /// The batch under construction.
+    pub fn batch(&mut self) -> &mut ApplyBatch {
+        &mut self.batch
+    }
+
+    fn note(&mut self, call: CallRef, at: OutcomeAt) {
+        self.outcomes.entry(call.shard).or_default().push((call.call, at));
+    }
+}
+
+/// What the sequencer is told.
+pub fn options(_config: &LeaderConfig, dice: &mut Prng) -> SequencerOptions {
+    SequencerOptions { hash_seed: dice.next_u64(), lease_checkpoints: CheckpointPolicy::Off }
+}
+
+impl Leader {
+    /// Entries that the group has committed.
+    pub(super) fn take_committed(&mut self, entries: Vec<Entry>) {
+        for entry in entries {
+            let commands = match entry.kind {
+                EntryKind::Normal if entry.data.is_empty() => VecDeque::new(),
+                EntryKind::Normal => match CommandBatch::decode(&entry.data) {
+                    Ok(batch) => batch.commands.into(),
+                    Err(error) => {
+                        let what = format!(
+                            "log entry {} cannot be understood ({error:?}): it was written by a \
+                             newer version; start that version",
+                            entry.index
+                        );
+                        return self.broken(what);
+                    }
+                },
+                EntryKind::Change | EntryKind::ChangeV2 => VecDeque::new(),
+            };
+            let committed = Committed { index: entry.index, term: entry.term, commands };
+            self.sequence.committed.push_back(committed);
+        }
+    }
+
+    /// Decides what can be decided. True if anything was.
+    pub(super) fn run_sequence(&mut self, now: Instant) -> bool {
+        let mut any = false;
+        while self.sequence.barrier.is_none() {
+            let Some(entry) = self.sequence.committed.front_mut() else { break };
+            let at = LogPosition { term: entry.term, index: entry.index };
+            any = true;
+            let Some(command) = entry.commands.pop_front() else {
+                self.sequence.committed.pop_front();
+                self.entry_done(now, at);
+                continue;
+            };
+            match self.sequencer.apply(at, &command) {
+                Step::Done(applied) => self.decided(at, &command, applied),
+                Step::NeedValues(needs) => {
+                    let entry = self.sequence.committed.front_mut().expect("still at the front");
+                    entry.commands.push_front(command);
+                    self.fetch(needs, Then::Command);
+                }
+            }
+        }
+        any
+    }
+
+    fn entry_done(&mut self, now: Instant, at: LogPosition) {
+        self.sequencer.skip(at);
+        self.consensus().handle(now, Event::Applied(at.index));
+        // The first entry of our own term: nothing of an older leader is still to come, so leases
+        // may start running here and the member may publish itself.
+        let leads = self.role.leader == self.config.member_id && self.role.term == at.term;
+        if leads && !self.sequencer.leases().is_primary() {
+            self.sequencer.leases_mut().promote(now, self.config.election_timeout);
+            self.publish();
+        }
+    }
+
+    fn decided(&mut self, at: LogPosition, command: &Command, mut applied: Applied) {
+        crate::message::extend(&mut self.sequence.batch, &mut applied);
+        if command.origin.member != self.config.member_id {
+            return;
+        }
+        let (lost, call) = self.proposals.settle(command.origin.sequence);
+        for call in lost {
+            self.refuse(call, wire::ApiError::Timeout);
+        }
+        let outcome =
+            OutcomeAt { term: at.term, revision: applied.revision, outcome: applied.outcome };
+        match call {
+            Some(call) => self.sequence.note(call, outcome),
+            None => self.own_outcome(outcome.outcome),
+        }
+    }
+
+    /// A command that no client sent was decided.
+    fn own_outcome(&mut self, outcome: Outcome) {
+        match outcome {
+            Outcome::MemberAttributes => self.role.published = true,
+            Outcome::Failed(_)
+            | Outcome::Put(_)
+            | Outcome::DeleteRange(_)
+            | Outcome::Txn(_)
+            | Outcome::Compact { .. }
+            | Outcome::LeaseGrant { .. }
+            | Outcome::LeaseRevoke
+            | Outcome::LeasesExpired { .. }
+            | Outcome::LeaseCheckpoint
+            | Outcome::Alarm(_)
+            | Outcome::MemberChange
+            | Outcome::ClusterVersion => {}
+        }
+    }
+
+    /// Asks the slices, behind everything that was decided before.
+    fn fetch(&mut self, needs: Vec<ValueNeed>, then: Then) {
+        self.send_batch();
+        self.sequence.fetch += 1;
+        let fetch = self.sequence.fetch;
+        self.sequence.barrier = Some(Barrier { fetch, needs: needs.clone(), then });
+        let message = ToShard::Fetch { fetch, needs };
+        self.out.push_back(LeaderEffect::ToShard { shard: ShardId(0), message });
+    }
+
+    /// The slices answered.
+    pub(super) fn take_values(&mut self, fetch: u64, answers: Vec<ValueAnswer>) {
+        let barrier = self.sequence.barrier.take().expect("values were asked for");
+        assert_eq!(barrier.fetch, fetch, "one fetch at a time");
+        assert_eq!(barrier.needs.len(), answers.len(), "one answer for each need");
+        let mut values = Values::none();
+        for (need, answer) in barrier.needs.into_iter().zip(answers) {
+            values.answer(need, answer);
+        }
+        match barrier.then {
+            Then::Plan { call, request } => self.plan_with(call, request, &values),
+            Then::Command => {
+                let entry = self.sequence.committed.front_mut().expect("it waited here");
+                let at = LogPosition { term: entry.term, index: entry.index };
+                let command = entry.commands.pop_front().expect("it waited here");
+                match self.sequencer.apply_with(at, &command, &values) {
+                    Step::Done(applied) => self.decided(at, &command, applied),
+                    Step::NeedValues(needs) => {
+                        unreachable!("all needs were answered, now {needs:?}")
+                    }
+                }
+            }
+        }
+    }
+
+    /// Plans a transaction that only reads.
+    pub(super) fn plan(&mut self, call: CallRef, request: pb::TxnRequest) {
+        self.plan_with(call, request, &Values::none());
+    }
+
+    fn plan_with(&mut self, call: CallRef, request: pb::TxnRequest, values: &Values) {
+        match self.sequencer.plan_txn(&request, values) {
+            Ok(TxnStep::Done(plan)) => self.tell(call, Answer::Plan(plan)),
+            Ok(TxnStep::NeedValues(needs)) => self.fetch(needs, Then::Plan { call, request }),
+            Err(error) => self.tell(call, Answer::Failed(error)),
+        }
+    }
+
+    /// Sends what was decided: the batch to every shard, then each shard's outcomes.
+    pub(super) fn send_batch(&mut self) {
+        let batch = &mut self.sequence.batch;
+        let full = !batch.changes.is_empty()
+            || !batch.meta.is_empty()
+            || batch.compact.is_some()
+            || batch.checkpoint.is_some();
+        if full {
+            let next = Leader::empty_batch(batch.seq + 1, batch.revision);
+            let batch = Arc::new(std::mem::replace(batch, next));
+            self.tell_all(|| ToShard::Apply(batch.clone()));
+        }
+        for (shard, outcomes) in std::mem::take(&mut self.sequence.outcomes) {
+            let message = ToShard::Outcomes(outcomes);
+            self.out.push_back(LeaderEffect::ToShard { shard, message });
+        }
+    }
+
+    /// A call gets an error instead of an outcome.
+    pub(super) fn refuse(&mut self, call: CallRef, error: wire::ApiError) {
+        let (term, revision) = (self.role.term, self.sequencer.revision());
+        let outcome = Outcome::Failed(error);
+        self.sequence.note(call, OutcomeAt { term, revision, outcome });
+    }
+
+    /// Reports when the member has published itself.
+    pub(super) fn notice_publication(&mut self) {
+        if self.role.published && !self.role.serving {
+            self.role.serving = true;
+            self.tell_facts();
+            self.report(Report::Serving);
+        }
+    }
+}

@@ -1,0 +1,300 @@
+//! Owns the start of a member: from the manifest, or from nothing, to a running group.
+//! Invariant: nothing is proposed, applied or served before the whole log after the manifest has
+//! been read and judged sound; a new directory has a durable manifest before it has a log.
+//!
+//! ```text
+//! manifest --absent--> Genesis: empty slices, first member, first checkpoint --durable--> run
+//!          \--found--> Scanning: slices open, keys and meta come back --all--> ReadingLog --> run
+//! ```
+
+use base::{FileId, Instant, IoRequest, IoResult, SliceId};
+use bytes::Bytes;
+use consensus::{Consensus, Event};
+use state::sequencer::{LogPosition, RestoredAt};
+use state::{Member, MemberChange, MemberRole};
+use wal::{Identity, Mark, Reader, ReaderConfig, Restored, Step, Verdict, Writer, WriterConfig};
+
+use super::checkpoint::Checkpoints;
+use super::{Leader, LeaderEffect, Op, Report};
+use crate::manifest::{Manifest, ManifestError, SLOT_BYTES};
+use crate::message::{RestoredKey, ShardId, ToShard};
+
+/// Every founder of a group starts from the same entry, which exists nowhere (`consensus::Start`).
+const FOUNDING: LogPosition = LogPosition { term: 1, index: 1 };
+/// Entry data kept in memory after it is applied, for peers that lag.
+const WINDOW_BYTES: usize = 16 << 20;
+
+/// Where the start stands.
+pub struct Start {
+    stage: Stage,
+}
+
+enum Stage {
+    ReadingManifest,
+    Genesis,
+    Scanning { manifest: Box<Manifest>, missing: u16 },
+    ReadingLog { reader: Box<Reader>, restored: Box<Restored> },
+}
+
+impl Start {
+    /// The beginning.
+    pub fn new() -> Start {
+        Start { stage: Stage::ReadingManifest }
+    }
+}
+
+impl Leader {
+    pub(super) fn read_manifest(&mut self) {
+        let len = 2 * SLOT_BYTES as u32;
+        self.submit(Op::Start, IoRequest::Read { file: FileId::Manifest, offset: 0, len });
+    }
+
+    /// A request of the start is done.
+    pub(super) fn start_io(&mut self, now: Instant, result: IoResult) {
+        let start = self.start.as_mut().expect("start requests belong to the start");
+        match (&mut start.stage, result) {
+            (Stage::ReadingManifest, IoResult::Read(bytes)) => self.manifest_read(now, &bytes),
+            (Stage::ReadingLog { reader, .. }, result) => {
+                reader.handle(result);
+                self.follow_log();
+            }
+            (_, result) => {
+                self.broken(format!("the manifest cannot be read ({result:?}); check the disk"));
+            }
+        }
+    }
+
+    fn manifest_read(&mut self, now: Instant, bytes: &Bytes) {
+        let text = match Manifest::choose(bytes) {
+            Ok(manifest) => return self.open_store(now, manifest),
+            Err(ManifestError::Absent) if self.config.log_segments.is_empty() => {
+                return self.genesis(now);
+            }
+            Err(ManifestError::Absent) => {
+                "there is a log but no manifest: the directory lost its manifest file; restore it \
+                 from a backup"
+                    .to_owned()
+            }
+            Err(ManifestError::Rot) => {
+                "both slots of the manifest are damaged; restore the data directory from a backup"
+                    .to_owned()
+            }
+            Err(ManifestError::NewerFormat { found }) => format!(
+                "the data directory has format {found}, this program knows up to {}; start the \
+                 newer version",
+                crate::manifest::FORMAT_VERSION
+            ),
+        };
+        self.broken(text);
+    }
+
+    /// A new directory: empty slices, the first member, and a checkpoint of just that.
+    fn genesis(&mut self, now: Instant) {
+        self.stage(Stage::Genesis);
+        self.open_slices(&vec![Bytes::new(); self.slices_in_all()], 1, -1);
+        let member = Member {
+            id: self.config.member_id,
+            name: String::new(),
+            peer_urls: self.config.peer_urls.clone(),
+            client_urls: Vec::new(),
+            role: MemberRole::Voter,
+        };
+        let mut applied = self.sequencer.change_members(FOUNDING, MemberChange::Add(member));
+        crate::message::extend(self.sequence.batch(), &mut applied);
+        let facts = self.manifest_facts();
+        let slices = self.config.partition.slices_in_all();
+        let generation = self.checkpoints.begin(now, facts, slices);
+        self.sequence.batch().checkpoint = Some(generation);
+        self.send_batch();
+    }
+
+    /// The first manifest is durable: the log may begin.
+    pub(super) fn genesis_durable(&mut self) {
+        let restored = Restored::start(Mark { term: FOUNDING.term, index: FOUNDING.index });
+        let writer = Writer::create(WriterConfig::standard(self.identity()));
+        self.run(restored, writer);
+    }
+
+    fn open_store(&mut self, now: Instant, manifest: Manifest) {
+        let ours = (self.config.cluster_id, self.config.member_id);
+        let theirs = (manifest.cluster_id, manifest.member_id);
+        if theirs != ours {
+            // The directory says who we are; flags only say who we would have been.
+            self.config.cluster_id = theirs.0;
+            self.config.member_id = theirs.1;
+        }
+        let (generation, revision) = (manifest.generation, manifest.revision);
+        self.report(Report::Initialized { generation, revision });
+        self.checkpoints = Checkpoints::new(now, self.config.checkpoint, generation);
+        let slices = manifest.roots.len();
+        if slices != self.slices_in_all() {
+            return self.broken(format!(
+                "the store has {} slices, the process was set up for {}",
+                slices - 1,
+                self.slices_in_all() - 1
+            ));
+        }
+        self.open_slices(&manifest.roots.clone(), revision, manifest.compact_revision);
+        let missing = self.config.partition.slices_in_all();
+        self.stage(Stage::Scanning { manifest: Box::new(manifest), missing });
+    }
+
+    fn open_slices(&mut self, roots: &[Bytes], revision: i64, compact_revision: i64) {
+        let partition = self.config.partition;
+        for shard in 0..partition.shards {
+            let slices = roots
+                .iter()
+                .enumerate()
+                .map(|(id, root)| (SliceId(id as u16), root.clone()))
+                .filter(|(id, _)| partition.owner(*id) == ShardId(shard))
+                .collect();
+            let message = ToShard::OpenSlices { slices, revision, compact_revision };
+            self.out.push_back(LeaderEffect::ToShard { shard: ShardId(shard), message });
+        }
+    }
+
+    /// Keys of a slice, found at start.
+    pub(super) fn take_restored(&mut self, slice: SliceId, keys: Vec<RestoredKey>, last: bool) {
+        let meta = slice == self.config.partition.meta();
+        for found in keys {
+            if meta {
+                if let Err(error) = self.sequencer.restore_meta(&found.key, &found.value) {
+                    return self.broken(format!(
+                        "the meta slice holds what this version does not know ({error:?}); start \
+                         the newer version"
+                    ));
+                }
+            } else if let Err(error) = self.sequencer.restore_key(&found.key, found.version) {
+                return self.broken(format!("a key was found twice at start ({error:?})"));
+            }
+        }
+        let start = self.start.as_mut().expect("keys come back only at start");
+        if let (Stage::Scanning { missing, .. }, true) = (&mut start.stage, last) {
+            *missing -= 1;
+            if *missing == 0 {
+                self.begin_log();
+            }
+        }
+    }
+
+    fn begin_log(&mut self) {
+        let start = self.start.as_mut().expect("starting");
+        let Stage::Scanning { manifest, .. } =
+            std::mem::replace(&mut start.stage, Stage::ReadingManifest)
+        else {
+            unreachable!("the slices were being scanned");
+        };
+        let at = RestoredAt {
+            revision: manifest.revision,
+            compact_revision: manifest.compact_revision,
+            applied: LogPosition { term: manifest.applied_term, index: manifest.applied_index },
+        };
+        if let Err(error) = self.sequencer.finish_restore(at) {
+            return self.broken(format!("the checkpoint contradicts itself ({error:?})"));
+        }
+        self.sequence.begin_at(manifest.revision);
+        let segments = &self.config.log_segments;
+        let reader = Reader::new(ReaderConfig {
+            identity: self.identity(),
+            geometry: wal::Geometry::STANDARD,
+            segments: segments.iter().copied().filter(|n| *n >= manifest.log_first).collect(),
+            promised: wal::Position(manifest.log_position),
+        });
+        let mark = Mark { term: manifest.applied_term, index: manifest.applied_index };
+        let restored = Box::new(Restored::start(mark));
+        self.stage(Stage::ReadingLog { reader: Box::new(reader), restored });
+        self.follow_log();
+    }
+
+    fn follow_log(&mut self) {
+        loop {
+            let start = self.start.as_mut().expect("starting");
+            let Stage::ReadingLog { reader, restored, .. } = &mut start.stage else {
+                unreachable!("the log is being read");
+            };
+            match reader.poll() {
+                Step::Io(request) => return self.submit(Op::Start, request),
+                Step::Waiting => return,
+                Step::Record(record) => {
+                    if let Err(gap) = restored.take(record) {
+                        return self.broken(format!(
+                            "the log does not continue the checkpoint ({gap:?}): acknowledged \
+                             entries are missing; restore the data directory from a backup"
+                        ));
+                    }
+                }
+                Step::Done(verdict) => return self.log_read(verdict),
+            }
+        }
+    }
+
+    fn log_read(&mut self, verdict: Verdict) {
+        let start = self.start.as_mut().expect("starting");
+        let Stage::ReadingLog { restored, .. } =
+            std::mem::replace(&mut start.stage, Stage::ReadingManifest)
+        else {
+            unreachable!("the log was being read");
+        };
+        let resume = match verdict {
+            Verdict::End { resume, .. } => resume,
+            Verdict::Rot { segment, offset, why } => {
+                return self.broken(format!(
+                    "log segment {segment} is damaged at byte {offset} ({why:?}) where entries were \
+                     acknowledged; restore the data directory from a backup"
+                ));
+            }
+            Verdict::Unreadable { segment, error } => {
+                return self.broken(format!("log segment {segment} cannot be read: {error:?}"));
+            }
+        };
+        let restored = match restored.finish() {
+            Ok(restored) => restored,
+            Err(gap) => return self.broken(format!("the log lost committed entries ({gap:?})")),
+        };
+        let writer = Writer::resume(WriterConfig::standard(self.identity()), resume);
+        self.run(restored, writer);
+    }
+
+    /// Everything is read: the group starts, and as its only voter we campaign at once.
+    fn run(&mut self, restored: Restored, writer: Writer) {
+        self.writer = Some(writer);
+        let start = consensus::Start {
+            applied: self.sequencer.applied().index,
+            window: restored.window,
+            hard_state: restored.hard_state,
+            membership: consensus::Membership {
+                voters: vec![self.config.member_id],
+                ..consensus::Membership::default()
+            },
+        };
+        let mut consensus = Consensus::new(self.consensus_config(), start);
+        consensus.handle(self.next_tick, Event::Campaign);
+        self.consensus = Some(consensus);
+        self.start = None;
+    }
+
+    fn consensus_config(&mut self) -> consensus::Config {
+        let ticks = self.config.election_timeout.as_millis() / self.config.heartbeat.as_millis();
+        consensus::Config {
+            id: self.config.member_id,
+            seed: self.dice.next_u64(),
+            boot: self.dice.next_u64(),
+            election_ticks: usize::try_from(ticks).expect("checked settings"),
+            heartbeat_ticks: 1,
+            read_timeout: self.config.election_timeout,
+            window_bytes: WINDOW_BYTES,
+        }
+    }
+
+    fn identity(&self) -> Identity {
+        Identity { cluster: self.config.cluster_id, member: self.config.member_id }
+    }
+
+    fn slices_in_all(&self) -> usize {
+        usize::from(self.config.partition.slices_in_all())
+    }
+
+    fn stage(&mut self, stage: Stage) {
+        self.start.as_mut().expect("starting").stage = stage;
+    }
+}

@@ -1,0 +1,201 @@
+//! Owns what time makes the leader do: Raft's ticks, lease expiry, auto-compaction, checkpoints,
+//! the log's seal, and the orderly stop.
+//! Invariant: nothing here is needed for a request to be right, only for things to move.
+
+use std::time::Duration;
+
+use base::limits::BLOCK_BYTES;
+use base::{FileId, Instant, IoRequest, SliceId};
+use bytes::Bytes;
+use consensus::Event;
+use state::{Command, Kind, MemberAttributes};
+use wire::etcdserverpb as pb;
+
+use super::{Leader, Op, Report};
+use crate::manifest::Manifest;
+use crate::message::{Facts, ToShard};
+
+/// An idle log is sealed after this long.
+const SEAL_AFTER: Duration = Duration::from_millis(100);
+
+impl Leader {
+    /// Lets time-driven work run.
+    pub fn tick(&mut self, now: Instant) {
+        if self.start.is_some() {
+            return;
+        }
+        while self.next_tick <= now {
+            self.next_tick = self.next_tick + self.config.heartbeat;
+            // After a pause one tick is enough: many at once would only depose somebody.
+            if self.next_tick + self.config.election_timeout < now {
+                self.next_tick = now + self.config.heartbeat;
+            }
+            self.consensus().handle(now, Event::Tick);
+        }
+        if now.since(self.flushes.last_flush()) >= SEAL_AFTER {
+            self.writer().seal();
+        }
+        if self.role.leader == self.config.member_id && !self.stopping {
+            self.expire_leases(now);
+            self.compact_if_due(now);
+        }
+    }
+
+    /// When [`Leader::tick`] is next worth calling.
+    pub fn poll_deadline(&self) -> Option<Instant> {
+        if self.start.is_some() {
+            return None;
+        }
+        let deadlines = [
+            Some(self.next_tick),
+            self.sequencer.leases().poll_deadline(),
+            self.compactor.poll_deadline(),
+            self.checkpoints.poll_deadline(),
+            self.rounds.poll_deadline(),
+        ];
+        deadlines.into_iter().flatten().min()
+    }
+
+    fn expire_leases(&mut self, now: Instant) {
+        let ids = self.sequencer.leases_mut().poll_expired(now);
+        if !ids.is_empty() {
+            let member = self.config.member_id;
+            self.proposals.push(None, member, |origin| Command::leases_expired(origin, &ids));
+        }
+    }
+
+    fn compact_if_due(&mut self, now: Instant) {
+        let revision = self.sequencer.revision();
+        let Some(target) = self.compactor.look(now, revision) else { return };
+        if target <= self.sequencer.compact_revision() {
+            return;
+        }
+        let request = pb::CompactionRequest { revision: target, physical: false };
+        let body = Bytes::from(prost::Message::encode_to_vec(&request));
+        let member = self.config.member_id;
+        self.proposals.push(None, member, |origin| Command { kind: Kind::Compact, origin, body });
+        self.report(Report::Compacted { revision: target });
+    }
+
+    /// Publishes the member's name and URLs, and the version that it makes the cluster serve.
+    pub(super) fn publish(&mut self) {
+        let attributes = MemberAttributes {
+            id: self.config.member_id,
+            name: self.config.name.clone(),
+            client_urls: self.config.client_urls.clone(),
+        };
+        let member = self.config.member_id;
+        if self.sequencer.cluster_version().is_none() {
+            let mut parts = self.config.version.split('.');
+            let version = match (parts.next(), parts.next()) {
+                (Some(major), Some(minor)) => format!("{major}.{minor}.0"),
+                (Some(_) | None, _) => unreachable!("our own version has three parts"),
+            };
+            self.proposals.push(None, member, |origin| Command::cluster_version(origin, &version));
+        }
+        self.proposals.push(None, member, |origin| Command::member_attributes(origin, &attributes));
+    }
+
+    /// Tells every shard what it should know of the member.
+    pub(super) fn tell_facts(&mut self) {
+        let facts = Facts {
+            term: self.role.term,
+            leader: self.role.leader,
+            revision: self.sequencer.revision(),
+            compact_revision: self.sequencer.compact_revision(),
+            alarms: self.sequencer.alarms().list(0),
+            serving: self.role.serving,
+        };
+        self.tell_all(|| ToShard::Facts(facts.clone()));
+    }
+
+    /// Begins a checkpoint if one is due and everything decided so far can be marked.
+    pub(super) fn begin_due_checkpoint(&mut self, now: Instant) {
+        let due = self.checkpoints.due(now) || (self.answers.wanted() && self.checkpoints.idle());
+        if !due || self.sequence.mid_entry(self.sequencer.applied().index) {
+            return;
+        }
+        let facts = self.manifest_facts();
+        let slices = self.config.partition.slices_in_all();
+        let generation = self.checkpoints.begin(now, facts, slices);
+        self.answers.checkpoint_began(generation);
+        self.sequence.batch().checkpoint = Some(generation);
+    }
+
+    pub(super) fn manifest_facts(&self) -> Manifest {
+        let applied = self.sequencer.applied();
+        let (log_first, log_position) = match &self.writer {
+            Some(writer) => (writer.first_needed().unwrap_or(0), writer.durable().position.0),
+            None => (0, 0),
+        };
+        Manifest {
+            generation: 0,
+            cluster_id: self.config.cluster_id,
+            member_id: self.config.member_id,
+            applied_index: applied.index,
+            applied_term: applied.term,
+            revision: self.sequencer.revision(),
+            compact_revision: self.sequencer.compact_revision(),
+            log_first,
+            log_position,
+            voters: vec![self.config.member_id],
+            learners: Vec::new(),
+            roots: Vec::new(),
+        }
+    }
+
+    /// A slice's image of the checkpoint is durable.
+    pub(super) fn slice_durable(&mut self, slice: SliceId, generation: u64, root: Bytes) {
+        if let Some(manifest) = self.checkpoints.durable(slice, generation, root) {
+            let bytes = manifest.encode();
+            assert!(bytes.len().is_multiple_of(BLOCK_BYTES));
+            let offset = manifest.slot_offset();
+            self.submit(
+                Op::ManifestWrite,
+                IoRequest::Write { file: FileId::Manifest, offset, bytes },
+            );
+        }
+    }
+
+    pub(super) fn manifest_written(&mut self) {
+        self.submit(Op::ManifestSync, IoRequest::Sync { file: FileId::Manifest });
+    }
+
+    pub(super) fn manifest_durable(&mut self) {
+        let manifest = self.checkpoints.flipped();
+        let (generation, index) = (manifest.generation, manifest.applied_index);
+        self.tell_all(|| ToShard::Commit { generation });
+        if let Some(writer) = &mut self.writer {
+            writer.release(index);
+        }
+        if let Some(consensus) = &mut self.consensus {
+            consensus.handle(self.next_tick, Event::Compact(index));
+        }
+        for call in self.answers.checkpoint_done(generation) {
+            self.tell(call, crate::message::Answer::Done);
+        }
+        self.report(Report::Checkpointed { generation, index });
+        if self.start.is_some() {
+            self.genesis_durable();
+        }
+    }
+
+    /// Begins the orderly stop.
+    pub(super) fn stop(&mut self) {
+        self.stopping = true;
+        self.tell_all(|| ToShard::Stop);
+        match &mut self.writer {
+            Some(writer) => writer.seal(),
+            None => self.report(Report::Stopped),
+        }
+    }
+
+    /// Reports the end of the stop once the log has nothing more to write.
+    pub(super) fn finish_stop(&mut self) {
+        let idle = self.writer.as_ref().is_none_or(wal::Writer::is_idle);
+        if self.stopping && idle && !self.stopped {
+            self.stopped = true;
+            self.report(Report::Stopped);
+        }
+    }
+}

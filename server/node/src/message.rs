@@ -1,0 +1,294 @@
+//! Owns what passes between the machines of one member: commands and questions to the leader,
+//! frozen batches and answers to the shards, reads between shards.
+//! Decides nothing. Invariant: whatever crosses is owned or frozen; nobody keeps a way to change it.
+
+use std::sync::Arc;
+
+use base::{Change, SliceId};
+use bytes::Bytes;
+use slice::{ReadId, ReadRequest, ReadResult};
+use state::{Applied, Kind, MetaChange, Outcome, TxnPlan, ValueAnswer, ValueNeed};
+use wire::ApiError;
+use wire::etcdserverpb as pb;
+
+/// One shard, which is one core.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ShardId(pub u16);
+
+/// One call of a client at one shard, named by the shell.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct CallId(pub u64);
+
+/// A call, seen from the leader.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CallRef {
+    /// Where the answer goes.
+    pub shard: ShardId,
+    /// Which call there.
+    pub call: CallId,
+}
+
+/// A command that wants to go through the log.
+#[derive(Clone, Debug)]
+pub struct Proposal {
+    /// The call that waits for the outcome.
+    pub call: CallId,
+    /// What kind of command.
+    pub kind: Kind,
+    /// The request as the client sent it.
+    pub body: Bytes,
+    /// What it would add to the store, in bytes (etcd's quota costs); 0 for what frees room.
+    pub quota_cost_bytes: u64,
+}
+
+/// A question that only the leader core can answer.
+#[derive(Clone, Debug)]
+pub enum Question {
+    /// Evaluate a read-only transaction at the current state.
+    PlanTxn(pb::TxnRequest),
+    /// Renew a lease.
+    KeepAlive {
+        /// Which.
+        lease: i64,
+    },
+    /// How long a lease has, and what hangs on it.
+    TimeToLive {
+        /// Which.
+        lease: i64,
+        /// With the attached keys?
+        keys: bool,
+    },
+    /// All leases.
+    Leases,
+    /// All members.
+    Members,
+    /// Raft's and the store's figures.
+    Status,
+    /// Active alarms of a type, 0 for all.
+    Alarms {
+        /// Which.
+        alarm: i32,
+    },
+    /// Answer when everything that was decided before is in a durable checkpoint.
+    Checkpoint,
+}
+
+/// Answers to [`Question`]s.
+#[derive(Clone, Debug)]
+pub enum Answer {
+    /// It cannot be done.
+    Failed(ApiError),
+    /// How to make the reply of a read-only transaction.
+    Plan(TxnPlan),
+    /// New time to live in seconds; 0 if there is no such lease.
+    KeptAlive {
+        /// Which.
+        lease: i64,
+        /// Seconds.
+        ttl: i64,
+    },
+    /// For LeaseTimeToLive.
+    TimeToLive(pb::LeaseTimeToLiveResponse),
+    /// For LeaseLeases.
+    Leases(Vec<i64>),
+    /// For MemberList.
+    Members(Vec<pb::Member>),
+    /// For Status; the header is the shard's to fill.
+    Status(Box<pb::StatusResponse>),
+    /// For Alarm GET.
+    Alarms(Vec<pb::AlarmMember>),
+    /// Nothing more to say.
+    Done,
+}
+
+/// To the leader.
+#[derive(Debug)]
+pub enum ToLeader {
+    /// Commands of one turn.
+    Propose(Vec<Proposal>),
+    /// A linearizable read point is wanted; one answer per round.
+    ReadIndex {
+        /// The shard's own number for the round.
+        round: u64,
+    },
+    /// A question of a call, answered after leadership was confirmed.
+    Ask {
+        /// Who asks.
+        call: CallId,
+        /// What.
+        question: Question,
+    },
+    /// The values that a [`ToShard::Fetch`] asked for.
+    Values {
+        /// Which fetch.
+        fetch: u64,
+        /// One for each need, in order.
+        answers: Vec<ValueAnswer>,
+    },
+    /// A slice's frozen image is durable.
+    Durable {
+        /// Whose.
+        slice: SliceId,
+        /// Of which checkpoint.
+        generation: u64,
+        /// What the manifest should say.
+        root: Bytes,
+    },
+    /// Keys found while a slice was scanned at start; `None` ends the slice.
+    Restored {
+        /// Whose.
+        slice: SliceId,
+        /// Key and metadata; for the meta slice the value too.
+        keys: Vec<RestoredKey>,
+        /// True with the last message of the slice.
+        last: bool,
+    },
+    /// Everything up to this batch has been taken in, and the slices' sizes as of now.
+    Progress {
+        /// Sequence number of the batch.
+        seq: u64,
+        /// Bytes of the files.
+        file_bytes: u64,
+        /// Bytes in use.
+        used_bytes: u64,
+    },
+    /// The disk or the data cannot be trusted: stop.
+    Broken {
+        /// What and where.
+        what: String,
+    },
+}
+
+/// One key of a slice at start.
+#[derive(Clone, Debug)]
+pub struct RestoredKey {
+    /// The key.
+    pub key: Bytes,
+    /// Its metadata.
+    pub version: base::Version,
+    /// Its value, in the meta slice only.
+    pub value: Bytes,
+}
+
+/// What the log did, frozen, for every shard.
+#[derive(Debug)]
+pub struct ApplyBatch {
+    /// Rises by one.
+    pub seq: u64,
+    /// Revision of the store after the batch.
+    pub revision: i64,
+    /// All changes in order of revision.
+    pub changes: Vec<Change>,
+    /// Changes of the meta slice in order.
+    pub meta: Vec<MetaChange>,
+    /// The compact revision was raised to this.
+    pub compact: Option<i64>,
+    /// Slices freeze after this batch, for this checkpoint.
+    pub checkpoint: Option<u64>,
+}
+
+/// To a shard.
+#[derive(Debug)]
+pub enum ToShard {
+    /// Open or make the slices of this shard.
+    OpenSlices {
+        /// Id and encoded root; an empty root makes a new slice.
+        slices: Vec<(SliceId, Bytes)>,
+        /// Revision of the store in those roots.
+        revision: i64,
+        /// Compact revision in those roots.
+        compact_revision: i64,
+    },
+    /// Changes to take in.
+    Apply(Arc<ApplyBatch>),
+    /// Outcomes of commands, in the order of the log.
+    Outcomes(Vec<(CallId, OutcomeAt)>),
+    /// Answer to [`ToLeader::Ask`].
+    Answer {
+        /// Whose.
+        call: CallId,
+        /// What.
+        answer: Answer,
+    },
+    /// Answer to [`ToLeader::ReadIndex`].
+    ReadAt {
+        /// Which round.
+        round: u64,
+        /// Read at the end of this revision, or why not.
+        revision: Result<i64, ApiError>,
+    },
+    /// The leader needs values before it can go on (a barrier in the log).
+    Fetch {
+        /// Names the fetch.
+        fetch: u64,
+        /// What is needed; each names its point.
+        needs: Vec<ValueNeed>,
+    },
+    /// The manifest of this checkpoint is durable.
+    Commit {
+        /// Which.
+        generation: u64,
+    },
+    /// A slice of yours is wanted by another shard.
+    Read {
+        /// Who asks.
+        from: ShardId,
+        /// The asker's name for it.
+        read: ReadId,
+        /// Of which slice.
+        slice: SliceId,
+        /// What.
+        request: ReadRequest,
+    },
+    /// Answer to [`ToShard::Read`].
+    ReadDone {
+        /// The asker's name for it.
+        read: ReadId,
+        /// Of which slice.
+        slice: SliceId,
+        /// What came of it.
+        result: ReadResult,
+    },
+    /// What every shard knows of the member.
+    Facts(Facts),
+    /// Stop taking new calls; streams end with an error.
+    Stop,
+}
+
+/// An outcome with the term that the reply's header shows.
+#[derive(Debug)]
+pub struct OutcomeAt {
+    /// Term of the leader.
+    pub term: u64,
+    /// Revision of the store when it was decided.
+    pub revision: i64,
+    /// The plan of the reply.
+    pub outcome: Outcome,
+}
+
+/// What every shard knows of the member.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Facts {
+    /// Raft's term.
+    pub term: u64,
+    /// The leader; 0 for none.
+    pub leader: u64,
+    /// Revision of the store as sequenced.
+    pub revision: i64,
+    /// Compact revision as sequenced; -1 for never.
+    pub compact_revision: i64,
+    /// Active alarms.
+    pub alarms: Vec<pb::AlarmMember>,
+    /// True once the member has published itself.
+    pub serving: bool,
+}
+
+/// Helper of the leader: what one applied command adds to a batch.
+pub fn extend(batch: &mut ApplyBatch, applied: &mut Applied) {
+    batch.changes.append(&mut applied.changes);
+    batch.meta.append(&mut applied.meta);
+    batch.revision = applied.revision;
+    if applied.compacted.is_some() {
+        batch.compact = applied.compacted;
+    }
+}

@@ -1,0 +1,460 @@
+//! Owns one core's share of the member: its calls, its slices, its watchers.
+//! Never touches a socket or a file, and never decides what the log means: it checks requests,
+//! hands commands to the leader, and turns outcomes and rows into replies.
+//! Invariant: every call gets exactly one end: a reply, a failure, or the client's own leaving.
+
+mod admin;
+mod call;
+mod fetch;
+mod history;
+mod kv;
+pub mod merge;
+mod partition;
+pub mod range;
+mod reads;
+mod reply;
+mod restore;
+mod stream;
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use base::{Change, ChangeKind, Instant, IoRequest, IoResult, OpId, Rev, SliceId};
+use bytes::Bytes;
+use slice::{Pace, ScrubPace, Slice, SliceEffect, StepBudget, WorkBudget};
+use state::MetaChange;
+use watch::WatchHub;
+use wire::encode::Header;
+use wire::{Method, Status};
+
+use crate::message::{ApplyBatch, CallId, Facts, Proposal, ShardId, ToLeader, ToShard};
+use call::Calls;
+pub use call::{CallMeta, LeaderNeed};
+use history::HistoryJob;
+pub use partition::Partition;
+use reads::Reads;
+use stream::Streams;
+
+/// What a slice may do in one turn for those who wait.
+const STEP: StepBudget = StepBudget { changes: 4096, turns: 64 };
+/// What a slice may do at once for nobody in particular.
+const WORK: WorkBudget = WorkBudget {
+    write_bytes: 1 << 20,
+    purge_entries: 256,
+    relocate_pages: 0,
+    scrub: ScrubPace::Rest,
+};
+/// What it may do on top when nobody waits.
+const IDLE_WORK: WorkBudget = WorkBudget { relocate_pages: 16, scrub: ScrubPace::OnePage, ..WORK };
+
+/// What a shard is told once.
+#[derive(Clone, Debug)]
+pub struct ShardConfig {
+    /// Which shard this is.
+    pub id: ShardId,
+    /// How keys and slices are dealt.
+    pub partition: Partition,
+    /// For reply headers.
+    pub member_id: u64,
+    /// For reply headers.
+    pub cluster_id: u64,
+    /// `--max-request-bytes`.
+    pub request_bytes_max: u32,
+    /// `--max-txn-ops`.
+    pub txn_ops_max: u32,
+    /// Memory for pages of each slice, in bytes.
+    pub cache_bytes: u64,
+    /// For the watchers of the shard.
+    pub watch: watch::Options,
+    /// How long the server works on a request before it gives up.
+    pub request_timeout: Duration,
+}
+
+/// What happens to a shard.
+#[derive(Debug)]
+pub enum ShardEvent {
+    /// A whole unary request.
+    Unary {
+        /// Its name.
+        call: CallId,
+        /// Which.
+        method: Method,
+        /// What came with it.
+        meta: CallMeta,
+        /// The message.
+        message: Bytes,
+    },
+    /// A stream begins.
+    Open {
+        /// Its name.
+        call: CallId,
+        /// Which.
+        method: Method,
+        /// What came with it.
+        meta: CallMeta,
+    },
+    /// A message of a stream.
+    Message {
+        /// Whose.
+        call: CallId,
+        /// The message.
+        message: Bytes,
+    },
+    /// The client sends no more.
+    HalfClosed {
+        /// Whose.
+        call: CallId,
+    },
+    /// The client left.
+    Gone {
+        /// Whose.
+        call: CallId,
+    },
+    /// A stream that was full takes more.
+    Drained {
+        /// Whose.
+        call: CallId,
+    },
+    /// A stream takes no more for now.
+    Full {
+        /// Whose.
+        call: CallId,
+    },
+    /// From the leader or another shard.
+    Told(ToShard),
+    /// A disk request of a slice is done.
+    IoDone {
+        /// Whose.
+        slice: SliceId,
+        /// Which.
+        op: OpId,
+        /// What came of it.
+        result: IoResult,
+    },
+}
+
+/// What a shard wants done.
+#[derive(Debug)]
+pub enum ShardEffect {
+    /// Answer a unary call.
+    Reply {
+        /// Whose.
+        call: CallId,
+        /// The reply.
+        message: Bytes,
+    },
+    /// End a call with an error.
+    Fail {
+        /// Whose.
+        call: CallId,
+        /// Why.
+        error: Status,
+    },
+    /// Send a message on a stream.
+    Send {
+        /// Whose.
+        call: CallId,
+        /// The message.
+        message: Bytes,
+    },
+    /// Send a message on a stream, given in two parts.
+    SendParts {
+        /// Whose.
+        call: CallId,
+        /// Its beginning.
+        head: Bytes,
+        /// Its end, possibly empty.
+        tail: Bytes,
+    },
+    /// End a stream well.
+    Finish {
+        /// Whose.
+        call: CallId,
+    },
+    /// For the leader.
+    ToLeader(ToLeader),
+    /// For another shard.
+    ToShard {
+        /// Which.
+        shard: ShardId,
+        /// What.
+        message: ToShard,
+    },
+    /// For the disk.
+    Io {
+        /// Whose.
+        slice: SliceId,
+        /// Its name.
+        op: OpId,
+        /// What.
+        request: IoRequest,
+    },
+}
+
+/// The machine.
+pub struct Shard {
+    config: ShardConfig,
+    facts: Facts,
+    calls: Calls,
+    slices: BTreeMap<SliceId, Slice>,
+    reads: Reads,
+    hub: WatchHub,
+    streams: Streams,
+    histories: BTreeMap<watch::JobId, HistoryJob>,
+    proposals: Vec<Proposal>,
+    seq_seen: u64,
+    busy: bool,
+    no_room: bool,
+    out: VecDeque<ShardEffect>,
+}
+
+impl Shard {
+    /// A shard without slices; [`ToShard::OpenSlices`] gives it its own.
+    pub fn new(config: ShardConfig) -> Shard {
+        let facts = Facts {
+            term: 0,
+            leader: 0,
+            revision: 1,
+            compact_revision: -1,
+            alarms: Vec::new(),
+            serving: false,
+        };
+        let store = watch::Store { revision: 1, compact: 0 };
+        let hub = WatchHub::new(config.watch.clone(), store, 0);
+        Shard {
+            config,
+            facts,
+            calls: Calls::new(),
+            slices: BTreeMap::new(),
+            reads: Reads::new(),
+            hub,
+            streams: Streams::new(),
+            histories: BTreeMap::new(),
+            proposals: Vec::new(),
+            seq_seen: 0,
+            busy: false,
+            no_room: false,
+            out: VecDeque::new(),
+        }
+    }
+
+    /// Takes one event.
+    pub fn handle(&mut self, now: Instant, event: ShardEvent) {
+        match event {
+            ShardEvent::Unary { call, method, meta, message } => {
+                self.unary(now, call, method, meta, message);
+            }
+            ShardEvent::Open { call, method, meta } => self.open_stream(call, method, meta),
+            ShardEvent::Message { call, message } => self.stream_message(now, call, message),
+            ShardEvent::HalfClosed { call } => self.half_closed(call),
+            ShardEvent::Gone { call } => self.gone(call),
+            ShardEvent::Drained { call } => self.stream_writable(call),
+            ShardEvent::Full { call } => self.stream_blocked(call),
+            ShardEvent::Told(message) => self.message(message),
+            ShardEvent::IoDone { slice, op, result } => {
+                let slice = self.slices.get_mut(&slice).expect("only own slices do I/O");
+                slice.io_done(op, result);
+            }
+        }
+    }
+
+    /// What to do next; `None` when everything that was handled has been worked off.
+    pub fn poll_effect(&mut self) -> Option<ShardEffect> {
+        if self.out.is_empty() {
+            self.settle();
+        }
+        self.out.pop_front()
+    }
+
+    /// When [`Shard::tick`] is next worth calling.
+    pub fn poll_deadline(&self) -> Option<Instant> {
+        self.hub.poll_deadline()
+    }
+
+    /// Lets time-driven work run, and one bounded slice of background work. True if more of it
+    /// waits.
+    pub fn tick(&mut self, now: Instant) -> bool {
+        self.hub.tick(now);
+        self.expire_calls(now);
+        if std::mem::take(&mut self.no_room) {
+            self.slices.values_mut().for_each(Slice::retry);
+        }
+        let mut more = false;
+        for slice in self.slices.values_mut() {
+            let idle = slice.stats().queued_changes == 0;
+            let budget = if idle { IDLE_WORK } else { WORK };
+            more |= slice.work(budget) == Pace::Busy;
+        }
+        more
+    }
+
+    /// True if slices have more to apply or to answer than one turn allows.
+    pub fn busy(&self) -> bool {
+        self.busy
+    }
+
+    fn message(&mut self, message: ToShard) {
+        match message {
+            ToShard::OpenSlices { slices, revision, compact_revision } => {
+                self.open_slices(slices, revision, compact_revision);
+            }
+            ToShard::Apply(batch) => self.apply(&batch),
+            ToShard::Outcomes(outcomes) => {
+                for (call, outcome) in outcomes {
+                    self.outcome(call, outcome);
+                }
+            }
+            ToShard::Answer { call, answer } => self.answer(call, answer),
+            ToShard::ReadAt { round, revision } => self.read_at(round, revision),
+            ToShard::Fetch { fetch, needs } => self.fetch(fetch, needs),
+            ToShard::Commit { generation } => {
+                self.slices.values_mut().for_each(|slice| slice.commit(generation));
+            }
+            ToShard::Read { from, read, slice, request } => {
+                self.read_for(from, read, slice, request);
+            }
+            ToShard::ReadDone { read, slice, result } => self.read_done(read, slice, result),
+            ToShard::Facts(facts) => self.learn(facts),
+            ToShard::Stop => self.stop(),
+        }
+    }
+
+    /// Works off what events left behind: slices' effects, watch traffic, this turn's proposals.
+    fn settle(&mut self) {
+        self.pump_slices();
+        self.pump_hub();
+        if !self.proposals.is_empty() {
+            let proposals = std::mem::take(&mut self.proposals);
+            self.out.push_back(ShardEffect::ToLeader(ToLeader::Propose(proposals)));
+        }
+        self.calls.begin_round().into_iter().for_each(|round| {
+            self.out.push_back(ShardEffect::ToLeader(ToLeader::ReadIndex { round }));
+        });
+    }
+
+    fn pump_slices(&mut self) {
+        let ids: Vec<SliceId> = self.slices.keys().copied().collect();
+        self.busy = false;
+        for id in ids {
+            let slice = self.slices.get_mut(&id).expect("listed a moment ago");
+            self.busy |= slice.step(STEP) == Pace::Busy;
+            while let Some(effect) = self.slices.get_mut(&id).and_then(Slice::poll_effect) {
+                match effect {
+                    SliceEffect::Io { op, request } => {
+                        self.out.push_back(ShardEffect::Io { slice: id, op, request });
+                    }
+                    SliceEffect::ReadDone { job, result } => {
+                        self.local_read_done(job, id, result);
+                    }
+                    SliceEffect::Durable { generation, root } => {
+                        let root = Bytes::copy_from_slice(&root.encode());
+                        let message = ToLeader::Durable { slice: id, generation, root };
+                        self.out.push_back(ShardEffect::ToLeader(message));
+                    }
+                    SliceEffect::Purged { .. } => {}
+                    SliceEffect::NoSpace { .. } => self.no_room = true,
+                    SliceEffect::Broken(failure) => {
+                        let what = format!(
+                            "slice {} cannot trust its files ({failure:?}); what was acknowledged \
+                             is in the log: check the disk, restore from a backup if it is bad",
+                            id.0
+                        );
+                        self.out.push_back(ShardEffect::ToLeader(ToLeader::Broken { what }));
+                    }
+                }
+            }
+        }
+    }
+
+    fn apply(&mut self, batch: &Arc<ApplyBatch>) {
+        assert_eq!(batch.seq, self.seq_seen + 1, "batches arrive in order, none missing");
+        self.seq_seen = batch.seq;
+        let partition = self.config.partition;
+        let meta = partition.meta();
+        for (id, slice) in &mut self.slices {
+            if *id == meta {
+                slice.apply(&meta_changes(batch), batch.revision);
+            } else {
+                let own: Vec<Change> = batch
+                    .changes
+                    .iter()
+                    .filter(|change| partition.slice_of(&change.key) == *id)
+                    .cloned()
+                    .collect();
+                slice.apply(&own, batch.revision);
+            }
+            if let (Some(main), true) = (batch.compact, *id != meta) {
+                slice.compact(main);
+            }
+            if let Some(generation) = batch.checkpoint {
+                slice.freeze(generation);
+            }
+        }
+        self.facts.revision = batch.revision;
+        if !batch.changes.is_empty() {
+            self.hub.publish(&batch.changes, batch.revision);
+        }
+        if let Some(main) = batch.compact {
+            self.facts.compact_revision = main;
+            self.hub.compacted(main);
+        }
+        self.report_progress();
+    }
+
+    fn report_progress(&mut self) {
+        let (mut file_bytes, mut used_bytes) = (0, 0);
+        for slice in self.slices.values() {
+            let stats = slice.stats();
+            let past_bytes = stats.history.map_or(0, |past| past.file_bytes);
+            file_bytes += stats.space.file_bytes + past_bytes;
+            used_bytes += stats.space.used_bytes + past_bytes;
+        }
+        let seq = self.seq_seen;
+        let progress = ToLeader::Progress { seq, file_bytes, used_bytes };
+        self.out.push_back(ShardEffect::ToLeader(progress));
+    }
+
+    fn learn(&mut self, facts: Facts) {
+        // Batches carry revisions in their own order; facts may be older.
+        let revision = self.facts.revision.max(facts.revision);
+        let compact_revision = self.facts.compact_revision.max(facts.compact_revision);
+        self.hub.set_term(facts.term);
+        self.facts = Facts { revision, compact_revision, ..facts };
+    }
+
+    fn header(&self) -> Header {
+        Header {
+            cluster_id: self.config.cluster_id,
+            member_id: self.config.member_id,
+            revision: self.facts.revision,
+            raft_term: self.facts.term,
+        }
+    }
+
+    fn reply(&mut self, call: CallId, message: Bytes) {
+        self.out.push_back(ShardEffect::Reply { call, message });
+    }
+
+    fn fail(&mut self, call: CallId, error: impl Into<Status>) {
+        self.out.push_back(ShardEffect::Fail { call, error: error.into() });
+    }
+}
+
+/// Changes of the meta slice in the words of slices. It keeps no past, so the point of a change only
+/// has to be its own.
+fn meta_changes(batch: &ApplyBatch) -> Vec<Change> {
+    let main = i64::try_from(batch.seq).expect("batches are counted in i64");
+    let change = |(sub, meta): (u32, &MetaChange)| Change {
+        rev: Rev::new(main, sub),
+        key: meta.key.clone(),
+        kind: match &meta.value {
+            Some(value) => {
+                ChangeKind::Put { value: value.clone(), create: main, version: 1, lease: 0 }
+            }
+            None => ChangeKind::Delete,
+        },
+        prev: None,
+    };
+    (0..).zip(&batch.meta).map(change).collect()
+}

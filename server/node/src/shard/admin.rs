@@ -1,0 +1,140 @@
+//! Owns the requests about the member and the cluster: status, members, alarms, leases' state,
+//! maintenance, and polite refusals of what this build does not do.
+//! Decides nothing. Invariant: every method of the interface gets an answer or a named refusal.
+
+use base::Instant;
+use bytes::Bytes;
+use prost::Message;
+use state::Kind;
+use wire::{ApiError, Code, Method, Status, etcdserverpb as pb, health};
+
+use super::Shard;
+use super::kv::decode;
+use super::reads::Purpose;
+use super::reply::full_header;
+use super::reply::{self, ReplyPlan};
+use crate::message::{Answer, CallId, Question};
+
+impl Shard {
+    /// Unary methods besides KV writes and ranges.
+    pub(super) fn admin(
+        &mut self,
+        now: Instant,
+        call: CallId,
+        method: Method,
+        message: Bytes,
+    ) -> Result<(), Status> {
+        match method {
+            Method::LeaseTimeToLive => {
+                let request = decode::<pb::LeaseTimeToLiveRequest>(message)?;
+                let question = Question::TimeToLive { lease: request.id, keys: request.keys };
+                self.ask(now, call, question);
+            }
+            Method::LeaseLeases => self.ask(now, call, Question::Leases),
+            Method::MemberList => self.ask(now, call, Question::Members),
+            Method::Status => self.ask(now, call, Question::Status),
+            Method::Alarm => self.alarm(now, call, message)?,
+            // Nothing is fragmented: free space goes back to the file system in the background.
+            Method::Defragment => {
+                let reply = pb::DefragmentResponse { header: None };
+                self.reply(call, Bytes::from(reply.encode_to_vec()));
+            }
+            Method::MoveLeader => self.move_leader(call, decode(message)?)?,
+            Method::AuthStatus => {
+                let header = Some(full_header(self.header()));
+                let reply = pb::AuthStatusResponse { header, enabled: false, auth_revision: 1 };
+                self.reply(call, Bytes::from(reply.encode_to_vec()));
+            }
+            Method::Authenticate => return Err(ApiError::AuthNotEnabled.into()),
+            Method::HealthCheck => {
+                let request = decode::<health::HealthCheckRequest>(message)?;
+                let reply = health_of(&request)?;
+                self.reply(call, Bytes::from(reply.encode_to_vec()));
+            }
+            other => return Err(not_in_this_build(other)),
+        }
+        Ok(())
+    }
+
+    fn alarm(&mut self, now: Instant, call: CallId, message: Bytes) -> Result<(), Status> {
+        let request = decode::<pb::AlarmRequest>(message.clone())?;
+        if request.action() == pb::alarm_request::AlarmAction::Get {
+            self.ask(now, call, Question::Alarms { alarm: request.alarm });
+            return Ok(());
+        }
+        self.propose(now, call, Kind::Alarm, message, 0)
+    }
+
+    fn move_leader(&mut self, call: CallId, request: pb::MoveLeaderRequest) -> Result<(), Status> {
+        if self.facts.leader != self.config.member_id {
+            return Err(ApiError::NotLeader.into());
+        }
+        if request.target_id != self.config.member_id {
+            return Err(ApiError::BadLeaderTransferee.into());
+        }
+        let reply = pb::MoveLeaderResponse { header: None };
+        self.reply(call, Bytes::from(reply.encode_to_vec()));
+        Ok(())
+    }
+
+    /// The leader answered a question.
+    pub(super) fn answer(&mut self, call: CallId, answer: Answer) {
+        if self.stream_answer(call, &answer) {
+            return;
+        }
+        if self.calls.get(call).is_none() {
+            return;
+        }
+        let header = Some(full_header(self.header()));
+        let message = match answer {
+            Answer::Failed(error) => {
+                self.calls.remove(call);
+                return self.fail(call, error);
+            }
+            Answer::Plan(plan) => {
+                let plan = ReplyPlan::Txn(plan);
+                self.calls.now_waits(call, super::call::Waits::Rows);
+                let specs = reply::specs(&plan);
+                return self.start_reads(Purpose::Reply { call, plan }, specs);
+            }
+            Answer::TimeToLive(reply) => {
+                pb::LeaseTimeToLiveResponse { header, ..reply }.encode_to_vec()
+            }
+            Answer::Leases(ids) => {
+                let leases = ids.into_iter().map(|id| pb::LeaseStatus { id }).collect();
+                pb::LeaseLeasesResponse { header, leases }.encode_to_vec()
+            }
+            Answer::Members(members) => {
+                // Cluster replies tell no revision.
+                let header = header.map(|header| pb::ResponseHeader { revision: 0, ..header });
+                pb::MemberListResponse { header, members }.encode_to_vec()
+            }
+            Answer::Status(reply) => pb::StatusResponse { header, ..*reply }.encode_to_vec(),
+            Answer::Alarms(alarms) => pb::AlarmResponse { header, alarms }.encode_to_vec(),
+            Answer::Done => pb::CompactionResponse { header }.encode_to_vec(),
+            Answer::KeptAlive { .. } => unreachable!("renewals belong to streams"),
+        };
+        self.calls.remove(call);
+        self.reply(call, Bytes::from(message));
+    }
+}
+
+/// The health service knows one service, without a name.
+pub(super) fn health_of(
+    request: &health::HealthCheckRequest,
+) -> Result<health::HealthCheckResponse, Status> {
+    if !request.service.is_empty() {
+        return Err(ApiError::HealthUnknownService.into());
+    }
+    let status = health::health_check_response::ServingStatus::Serving as i32;
+    Ok(health::HealthCheckResponse { status })
+}
+
+/// What the interface names and this build does not do.
+pub(super) fn not_in_this_build(method: Method) -> Status {
+    let text = format!(
+        "ringleader: {} is not available: this build runs one member without auth, locks and elections",
+        method.path()
+    );
+    Status::new(Code::Unimplemented, text)
+}

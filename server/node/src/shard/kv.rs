@@ -1,0 +1,255 @@
+//! Owns the KV and Lease requests at the edge: checking them, sending commands to the log and
+//! ranges to the slices, and what becomes of outcomes.
+//! Decides nothing that the log decides. Invariant: what reaches the log has passed every check
+//! that does not depend on the store.
+
+use base::{Instant, Rev};
+use bytes::Bytes;
+use prost::Message;
+use state::{Kind, Outcome, quota, validate};
+use wire::etcdserverpb as pb;
+use wire::{ApiError, Code, Method, Status};
+
+use super::call::{Call, CallMeta, LeaderNeed, Waits};
+use super::range::RangeSpec;
+use super::reads::Purpose;
+use super::reply::{self, ReplyPlan};
+use super::{Shard, ShardEffect};
+use crate::message::{CallId, OutcomeAt, Proposal, Question, ToLeader};
+
+impl Shard {
+    /// A whole unary request has arrived.
+    pub(super) fn unary(
+        &mut self,
+        now: Instant,
+        call: CallId,
+        method: Method,
+        meta: CallMeta,
+        message: Bytes,
+    ) {
+        if meta.leader == LeaderNeed::Required && self.facts.leader == 0 {
+            return self.fail(call, ApiError::NoLeader);
+        }
+        let result = match method {
+            Method::Range => self.range(now, call, message),
+            Method::Put => self.put(now, call, message),
+            Method::DeleteRange => self.delete_range(now, call, message),
+            Method::Txn => self.txn(now, call, message),
+            Method::Compact => self.compact(now, call, message),
+            Method::LeaseGrant | Method::LeaseRevoke => self.lease(now, call, method, message),
+            _ => self.admin(now, call, method, message),
+        };
+        if let Err(error) = result {
+            self.fail(call, error);
+        }
+    }
+
+    fn range(&mut self, now: Instant, call: CallId, message: Bytes) -> Result<(), Status> {
+        let request = decode::<pb::RangeRequest>(message)?;
+        validate::range(&request)?;
+        if request.serializable {
+            self.calls.insert(call, Call { waits: Waits::Rows, since: now });
+            let revision = self.facts.revision;
+            self.range_at(call, &request, revision);
+        } else {
+            self.calls.insert(call, Call { waits: Waits::RangePoint(request), since: now });
+        }
+        Ok(())
+    }
+
+    /// The store is known to be at `revision`: reads the range there, or where it asks.
+    pub(super) fn range_at(&mut self, call: CallId, request: &pb::RangeRequest, revision: i64) {
+        let main = match request.revision {
+            asked if asked <= 0 => revision,
+            asked => asked,
+        };
+        let error = if main > revision {
+            Some(ApiError::FutureRevision)
+        } else if main < self.facts.compact_revision {
+            Some(ApiError::Compacted)
+        } else {
+            None
+        };
+        if let Some(error) = error {
+            self.calls.remove(call);
+            return self.fail(call, error);
+        }
+        self.calls.now_waits(call, Waits::Rows);
+        let spec = RangeSpec::of_request(request, Rev::end_of(main));
+        self.start_reads(Purpose::Reply { call, plan: ReplyPlan::Range }, vec![spec]);
+    }
+
+    fn put(&mut self, now: Instant, call: CallId, message: Bytes) -> Result<(), Status> {
+        let request = decode::<pb::PutRequest>(message.clone())?;
+        validate::put(&request)?;
+        let cost = quota::put_cost_bytes(&request);
+        self.propose(now, call, Kind::Put, message, cost)
+    }
+
+    fn delete_range(&mut self, now: Instant, call: CallId, message: Bytes) -> Result<(), Status> {
+        let request = decode::<pb::DeleteRangeRequest>(message.clone())?;
+        validate::delete_range(&request)?;
+        self.propose(now, call, Kind::DeleteRange, message, 0)
+    }
+
+    fn txn(&mut self, now: Instant, call: CallId, message: Bytes) -> Result<(), Status> {
+        let request = decode::<pb::TxnRequest>(message.clone())?;
+        validate::txn(&request, self.config.txn_ops_max)?;
+        if validate::is_read_only(&request) {
+            self.ask(now, call, Question::PlanTxn(request));
+            return Ok(());
+        }
+        let cost = quota::txn_cost_bytes(&request);
+        self.propose(now, call, Kind::Txn, message, cost)
+    }
+
+    fn compact(&mut self, now: Instant, call: CallId, message: Bytes) -> Result<(), Status> {
+        decode::<pb::CompactionRequest>(message.clone())?;
+        self.propose(now, call, Kind::Compact, message, 0)
+    }
+
+    fn lease(
+        &mut self,
+        now: Instant,
+        call: CallId,
+        method: Method,
+        message: Bytes,
+    ) -> Result<(), Status> {
+        if method == Method::LeaseRevoke {
+            decode::<pb::LeaseRevokeRequest>(message.clone())?;
+            return self.propose(now, call, Kind::LeaseRevoke, message, 0);
+        }
+        let request = decode::<pb::LeaseGrantRequest>(message.clone())?;
+        if request.ttl > state::leases::LEASE_TTL_S_MAX {
+            return Err(ApiError::LeaseTtlTooLarge.into());
+        }
+        self.propose(now, call, Kind::LeaseGrant, message, quota::LEASE_COST_BYTES)
+    }
+
+    /// Puts a command into this turn's batch for the leader.
+    pub(super) fn propose(
+        &mut self,
+        now: Instant,
+        call: CallId,
+        kind: Kind,
+        body: Bytes,
+        quota_cost_bytes: u64,
+    ) -> Result<(), Status> {
+        validate::size(body.len(), self.config.request_bytes_max)?;
+        self.calls.insert(call, Call { waits: Waits::Outcome, since: now });
+        self.proposals.push(Proposal { call, kind, body, quota_cost_bytes });
+        Ok(())
+    }
+
+    /// Asks the leader something; the answer comes after leadership was confirmed.
+    pub(super) fn ask(&mut self, now: Instant, call: CallId, question: Question) {
+        self.calls.insert(call, Call { waits: Waits::Answer, since: now });
+        self.out.push_back(ShardEffect::ToLeader(ToLeader::Ask { call, question }));
+    }
+
+    /// A read round was answered.
+    pub(super) fn read_at(&mut self, round: u64, revision: Result<i64, ApiError>) {
+        for call in self.calls.end_round(round) {
+            let Some(found) = self.calls.get(call) else { continue };
+            match (&revision, &found.waits) {
+                (Ok(revision), Waits::RangePoint(request)) => {
+                    let request = request.clone();
+                    self.range_at(call, &request, *revision);
+                }
+                (Ok(revision), Waits::StreamPoint(request)) => {
+                    let request = request.clone();
+                    self.calls.remove(call);
+                    self.stream_at(call, request, *revision);
+                }
+                (Err(error), _) => {
+                    let error = error.clone();
+                    self.calls.remove(call);
+                    self.forget_stream(call);
+                    self.fail(call, error);
+                }
+                (Ok(_), Waits::Outcome | Waits::Answer | Waits::Rows) => {
+                    unreachable!("only reads join rounds")
+                }
+            }
+        }
+    }
+
+    /// A command was decided.
+    pub(super) fn outcome(&mut self, call: CallId, at: OutcomeAt) {
+        self.facts.term = self.facts.term.max(at.term);
+        if self.calls.get(call).is_none() {
+            return;
+        }
+        let plan = match at.outcome {
+            Outcome::Put(plan) if plan.prev.is_none() => {
+                self.calls.remove(call);
+                let header = wire::encode::Header { revision: plan.revision, ..self.header() };
+                let message = reply::encode_put(header, None);
+                return self.reply(call, message);
+            }
+            Outcome::Put(plan) => ReplyPlan::Put(plan),
+            Outcome::DeleteRange(plan) => ReplyPlan::DeleteRange(plan),
+            Outcome::Txn(plan) => ReplyPlan::Txn(plan),
+            other => return self.plain_outcome(call, at.revision, other),
+        };
+        self.calls.now_waits(call, Waits::Rows);
+        let specs = reply::specs(&plan);
+        self.start_reads(Purpose::Reply { call, plan }, specs);
+    }
+
+    /// Outcomes whose reply needs no rows.
+    fn plain_outcome(&mut self, call: CallId, revision: i64, outcome: Outcome) {
+        let header = wire::encode::Header { revision, ..self.header() };
+        let header = Some(reply::full_header(header));
+        let message = match outcome {
+            Outcome::Failed(error) => {
+                self.calls.remove(call);
+                return self.fail(call, error);
+            }
+            Outcome::Compact { physical: true } => {
+                // Gone from disk once a checkpoint that begins now is durable.
+                self.calls.now_waits(call, Waits::Answer);
+                let question = Question::Checkpoint;
+                self.out.push_back(ShardEffect::ToLeader(ToLeader::Ask { call, question }));
+                return;
+            }
+            Outcome::Compact { physical: false } => {
+                pb::CompactionResponse { header }.encode_to_vec()
+            }
+            Outcome::LeaseGrant { id, ttl_s } => {
+                pb::LeaseGrantResponse { header, id, ttl: ttl_s, error: String::new() }
+                    .encode_to_vec()
+            }
+            Outcome::LeaseRevoke => pb::LeaseRevokeResponse { header }.encode_to_vec(),
+            Outcome::Alarm(alarms) => pb::AlarmResponse { header, alarms }.encode_to_vec(),
+            Outcome::Put(_)
+            | Outcome::DeleteRange(_)
+            | Outcome::Txn(_)
+            | Outcome::LeasesExpired { .. }
+            | Outcome::LeaseCheckpoint
+            | Outcome::MemberAttributes
+            | Outcome::MemberChange
+            | Outcome::ClusterVersion => unreachable!("no call waits for this kind"),
+        };
+        self.calls.remove(call);
+        self.reply(call, Bytes::from(message));
+    }
+
+    /// Calls that waited longer than the server's own limit get etcd's timeout.
+    pub(super) fn expire_calls(&mut self, now: Instant) {
+        let limit = u64::try_from(self.config.request_timeout.as_nanos()).unwrap_or(u64::MAX);
+        let Some(deadline) = now.0.checked_sub(limit) else { return };
+        for call in self.calls.older_than(Instant(deadline)) {
+            self.calls.remove(call);
+            self.fail(call, ApiError::Timeout);
+        }
+    }
+}
+
+/// Reads a request; what is not a protobuf message is refused as grpc-go does.
+pub(super) fn decode<M: Message + Default>(message: Bytes) -> Result<M, Status> {
+    M::decode(message).map_err(|error| {
+        let text = format!("grpc: error unmarshalling request: {error}");
+        Status::new(Code::Internal, text)
+    })
+}

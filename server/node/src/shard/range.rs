@@ -1,0 +1,342 @@
+//! Owns one range read over all slices: what to ask for, and the rows, count and flag of its reply.
+//! Never asks itself; the shard carries its wants. Invariant: the rows are those of one point of
+//! the history, whatever happens meanwhile.
+
+use base::{Rev, SliceId};
+use bytes::Bytes;
+use state::Span;
+use wire::etcdserverpb as pb;
+
+use super::merge::{Merge, Row, Want};
+
+/// What a range read should give.
+#[derive(Clone, Debug)]
+pub struct RangeSpec {
+    /// Which keys.
+    pub span: Span,
+    /// At which point.
+    pub at: Rev,
+    /// Most rows; 0 for all.
+    pub limit: usize,
+    /// What of each row.
+    pub columns: Columns,
+    /// Order of the rows; `None` is by key, ascending.
+    pub sort: Option<Sort>,
+    /// Which rows pass.
+    pub filter: Filter,
+}
+
+/// What of each row is wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Columns {
+    /// Key, metadata and value.
+    All,
+    /// Key and metadata.
+    Keys,
+    /// Only how many there are.
+    Count,
+}
+
+/// A sorted reply.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sort {
+    /// By what.
+    pub target: pb::range_request::SortTarget,
+    /// Largest first.
+    pub descending: bool,
+}
+
+/// Revision bounds of a row, inclusive; 0 is no bound (etcd's min/max filters).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct Filter {
+    /// Bounds of the mod revision.
+    pub modified: (i64, i64),
+    /// Bounds of the create revision.
+    pub created: (i64, i64),
+}
+
+impl Filter {
+    fn passes(&self, row: &Row) -> bool {
+        let within = |value: i64, (min, max): (i64, i64)| {
+            (min == 0 || value >= min) && (max == 0 || value <= max)
+        };
+        within(row.version.modified.main, self.modified) && within(row.version.create, self.created)
+    }
+
+    fn is_open(&self) -> bool {
+        self.modified == (0, 0) && self.created == (0, 0)
+    }
+}
+
+impl RangeSpec {
+    /// All of these keys at this point, as previous values are read.
+    pub fn plain(span: Span, at: Rev) -> RangeSpec {
+        RangeSpec {
+            span,
+            at,
+            limit: 0,
+            columns: Columns::All,
+            sort: None,
+            filter: Filter::default(),
+        }
+    }
+
+    /// From a checked request.
+    pub fn of_request(request: &pb::RangeRequest, at: Rev) -> RangeSpec {
+        let columns = match (request.count_only, request.keys_only) {
+            (true, _) => Columns::Count,
+            (false, true) => Columns::Keys,
+            (false, false) => Columns::All,
+        };
+        let filter = Filter {
+            modified: (request.min_mod_revision, request.max_mod_revision),
+            created: (request.min_create_revision, request.max_create_revision),
+        };
+        RangeSpec {
+            span: Span::of(&request.key, &request.range_end),
+            at,
+            limit: usize::try_from(request.limit).unwrap_or(0),
+            columns,
+            sort: sort_of(request),
+            filter,
+        }
+    }
+
+    /// Must values be read though the reply may leave them out?
+    pub fn sorts_by_value(&self) -> bool {
+        let value = pb::range_request::SortTarget::Value;
+        self.sort.is_some_and(|sort| sort.target == value)
+    }
+
+    /// Can rows be cut off while reading, because they come in the order of the reply?
+    fn cuts_early(&self) -> bool {
+        self.limit > 0 && self.sort.is_none() && self.filter.is_open()
+    }
+}
+
+/// Order NONE with a target other than KEY sorts ascending; KEY ascending is how rows come.
+fn sort_of(request: &pb::RangeRequest) -> Option<Sort> {
+    use pb::range_request::{SortOrder, SortTarget};
+    let target = request.sort_target();
+    let descending = request.sort_order() == SortOrder::Descend;
+    (target != SortTarget::Key || descending).then_some(Sort { target, descending })
+}
+
+/// The reply's content.
+#[derive(Debug, Default)]
+pub struct RangeOutput {
+    /// The rows, in order.
+    pub rows: Vec<Row>,
+    /// Keys in the range before limit and filters.
+    pub count: i64,
+    /// The limit cut rows off.
+    pub more: bool,
+}
+
+/// One range read under way.
+#[derive(Debug)]
+pub struct RangeJob {
+    spec: RangeSpec,
+    merge: Option<Merge>,
+    output: RangeOutput,
+    // Slices whose count is still missing, when counts are asked for apart from rows.
+    counts: Counts,
+}
+
+#[derive(Debug)]
+enum Counts {
+    FromRows,
+    ToAsk(Vec<SliceId>),
+    Missing(usize),
+}
+
+/// A question to a slice.
+#[derive(Debug)]
+pub enum Ask {
+    /// Rows from a key on, at most so many.
+    Rows {
+        /// Whom and where.
+        want: Want,
+        /// Most rows; `None` is as many as fit.
+        rows_max: Option<usize>,
+    },
+    /// How many live keys there are.
+    Count(SliceId),
+}
+
+impl RangeJob {
+    /// Begins; `slices` are those that may hold keys of the span.
+    pub fn new(spec: RangeSpec, slices: &[SliceId]) -> RangeJob {
+        let wants_rows = spec.columns != Columns::Count;
+        let apart = !wants_rows || spec.cuts_early();
+        RangeJob {
+            merge: wants_rows.then(|| Merge::new(slices.iter().copied())),
+            counts: if apart { Counts::ToAsk(slices.to_vec()) } else { Counts::FromRows },
+            output: RangeOutput::default(),
+            spec,
+        }
+    }
+
+    /// What is read.
+    pub fn spec(&self) -> &RangeSpec {
+        &self.spec
+    }
+
+    /// What should be asked now. Each question is given once.
+    pub fn asks(&mut self) -> Vec<Ask> {
+        let mut asks = Vec::new();
+        if let Counts::ToAsk(slices) = &mut self.counts {
+            let slices = std::mem::take(slices);
+            self.counts = Counts::Missing(slices.len());
+            asks.extend(slices.into_iter().map(Ask::Count));
+        }
+        let rows_max =
+            self.spec.cuts_early().then(|| self.spec.limit.saturating_sub(self.output.rows.len()));
+        if let Some(merge) = &mut self.merge
+            && rows_max != Some(0)
+        {
+            asks.extend(merge.wants().into_iter().map(|want| Ask::Rows { want, rows_max }));
+        }
+        asks
+    }
+
+    /// Takes a slice's count.
+    pub fn counted(&mut self, count: u64) {
+        let Counts::Missing(missing) = &mut self.counts else {
+            panic!("a count that nobody asked for");
+        };
+        *missing -= 1;
+        self.output.count += i64::try_from(count).expect("keys are counted in i64");
+    }
+
+    /// Takes a slice's rows; `resume` tells where it goes on.
+    pub fn supply(&mut self, slice: SliceId, rows: Vec<Row>, resume: Option<Bytes>) {
+        let merge = self.merge.as_mut().expect("rows were asked for");
+        merge.supply(slice, rows, resume);
+        while let Some(row) = merge.pop() {
+            if self.spec.cuts_early() && self.output.rows.len() == self.spec.limit {
+                break;
+            }
+            if matches!(self.counts, Counts::FromRows) {
+                self.output.count += 1;
+            }
+            if self.spec.filter.passes(&row) {
+                self.output.rows.push(row);
+            }
+        }
+    }
+
+    /// The reply's content once nothing is missing.
+    pub fn finish(&mut self) -> Option<RangeOutput> {
+        let counted = match &self.counts {
+            Counts::FromRows => true,
+            Counts::ToAsk(slices) => slices.is_empty(),
+            Counts::Missing(missing) => *missing == 0,
+        };
+        let full = self.spec.cuts_early() && self.output.rows.len() == self.spec.limit;
+        let rows = full || self.merge.as_ref().is_none_or(Merge::finished);
+        if !counted || !rows {
+            return None;
+        }
+        let mut output = std::mem::take(&mut self.output);
+        if let Some(sort) = self.spec.sort {
+            sort_rows(&mut output.rows, sort);
+        }
+        if self.spec.columns == Columns::Keys && self.spec.sorts_by_value() {
+            output.rows.iter_mut().for_each(|row| row.value = Bytes::new());
+        }
+        if self.spec.columns != Columns::Count && self.spec.limit > 0 {
+            let cut_early = self.spec.cuts_early() && output.count > output.rows.len() as i64;
+            output.more = cut_early || output.rows.len() > self.spec.limit;
+            output.rows.truncate(self.spec.limit);
+        }
+        Some(output)
+    }
+}
+
+fn sort_rows(rows: &mut [Row], sort: Sort) {
+    use pb::range_request::SortTarget;
+    rows.sort_by(|a, b| match sort.target {
+        SortTarget::Key => a.key.cmp(&b.key),
+        SortTarget::Version => a.version.version.cmp(&b.version.version),
+        SortTarget::Create => a.version.create.cmp(&b.version.create),
+        SortTarget::Mod => a.version.modified.main.cmp(&b.version.modified.main),
+        SortTarget::Value => a.value.cmp(&b.value),
+    });
+    if sort.descending {
+        rows.reverse();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use base::Version;
+
+    fn row(key: &'static str, modified: i64) -> Row {
+        let version =
+            Version { create: modified, modified: Rev::new(modified, 0), version: 1, lease: 0 };
+        Row { key: Bytes::from(key), version, value: Bytes::from(key) }
+    }
+
+    fn request() -> pb::RangeRequest {
+        pb::RangeRequest {
+            key: Bytes::from_static(b"a"),
+            range_end: Bytes::from_static(b"z"),
+            ..pb::RangeRequest::default()
+        }
+    }
+
+    fn run(request: &pb::RangeRequest, rows: Vec<Row>) -> RangeOutput {
+        let spec = RangeSpec::of_request(request, Rev::end_of(9));
+        let mut job = RangeJob::new(spec, &[SliceId(0)]);
+        for ask in job.asks() {
+            match ask {
+                Ask::Count(_) => job.counted(rows.len() as u64),
+                Ask::Rows { want, rows_max } => {
+                    let size = rows_max.unwrap_or(usize::MAX).min(rows.len());
+                    let resume = rows.get(size).map(|row| row.key.clone());
+                    job.supply(want.slice, rows[..size].to_vec(), resume);
+                }
+            }
+        }
+        job.finish().expect("nothing is missing")
+    }
+
+    fn keys(output: &RangeOutput) -> Vec<&[u8]> {
+        output.rows.iter().map(|row| &row.key[..]).collect()
+    }
+
+    #[test]
+    fn a_limit_cuts_rows_but_not_the_count() {
+        let limited = pb::RangeRequest { limit: 2, ..request() };
+        let output = run(&limited, vec![row("b", 2), row("c", 3), row("d", 4)]);
+        assert_eq!((output.rows.len(), output.count, output.more), (2, 3, true));
+        let exact = run(&limited, vec![row("b", 2), row("c", 3)]);
+        assert_eq!((exact.rows.len(), exact.count, exact.more), (2, 2, false));
+    }
+
+    #[test]
+    fn filters_act_before_the_limit_and_not_on_the_count() {
+        let filtered = pb::RangeRequest { limit: 1, min_mod_revision: 3, ..request() };
+        let output = run(&filtered, vec![row("b", 2), row("c", 3), row("d", 4)]);
+        assert_eq!(keys(&output), [b"c"]);
+        assert_eq!((output.count, output.more), (3, true));
+    }
+
+    #[test]
+    fn a_target_without_order_sorts_ascending() {
+        let sorted = pb::RangeRequest { sort_target: 3, ..request() };
+        let output = run(&sorted, vec![row("b", 7), row("c", 3), row("d", 5)]);
+        assert_eq!(keys(&output), [b"c", b"d", b"b"]);
+        let down = pb::RangeRequest { sort_order: 2, ..request() };
+        assert_eq!(keys(&run(&down, vec![row("b", 7), row("c", 3)])), [b"c", b"b"]);
+    }
+
+    #[test]
+    fn count_only_asks_for_no_rows() {
+        let counting = pb::RangeRequest { count_only: true, limit: 1, ..request() };
+        let output = run(&counting, vec![row("b", 7), row("c", 3)]);
+        assert_eq!((output.rows.len(), output.count, output.more), (0, 2, false));
+    }
+}

@@ -1,0 +1,378 @@
+//! Owns the streams of a shard: watches, lease renewals, streamed ranges, snapshots and health.
+//! Decides nothing about data. Invariant: a stream that its client left is forgotten everywhere,
+//! and nothing is sent on it afterwards.
+
+use std::collections::BTreeMap;
+
+use base::{Instant, Rev};
+use bytes::Bytes;
+use prost::Message;
+use state::{Span, validate};
+use watch::{Store, StreamId};
+use wire::etcdserverpb::watch_request::RequestUnion;
+use wire::{ApiError, Method, Status, etcdserverpb as pb, health};
+
+use super::call::{Call, CallMeta, LeaderNeed, Waits};
+use super::fetch::{after, starting_at};
+use super::kv::decode;
+use super::range::{Columns, RangeOutput, RangeSpec};
+use super::reads::Purpose;
+use super::reply::{full_header, message_of};
+use super::{Shard, ShardEffect, admin};
+use crate::message::{Answer, CallId, Question, ToLeader};
+
+/// Rows of a streamed range's first message (etcd's rule); later ones double.
+const FIRST_PAGE_ROWS: usize = 10;
+/// Most rows of one message.
+const PAGE_ROWS_MAX: usize = 10_000;
+/// Bytes of rows that make pages stop growing.
+const PAGE_BYTES: usize = 1 << 20;
+
+/// One stream.
+#[derive(Debug)]
+pub enum Stream {
+    /// Watches, kept by the hub under the call's number.
+    Watch,
+    /// Renewals, and how many are unanswered.
+    KeepAlive {
+        /// Sent to the leader, not answered.
+        open: usize,
+        /// The client sends no more.
+        closing: bool,
+    },
+    /// The request has not come yet.
+    Expecting(Method),
+    /// Pages are being read or wait for the client to take them.
+    Paging {
+        /// The next page, while the client is slow.
+        held: Option<PageJob>,
+        /// The client takes no more for now.
+        full: bool,
+    },
+    /// `grpc.health.v1.Health/Watch`: one answer, then silence.
+    Health,
+}
+
+/// All streams of the shard.
+pub type Streams = BTreeMap<CallId, Stream>;
+
+/// The next page of a streamed range.
+#[derive(Debug)]
+pub struct PageJob {
+    call: CallId,
+    request: pb::RangeRequest,
+    revision: i64,
+    from: Option<Bytes>,
+    sent: usize,
+    rows: usize,
+}
+
+impl PageJob {
+    /// Whose.
+    pub fn call(&self) -> CallId {
+        self.call
+    }
+
+    fn spec(&self) -> RangeSpec {
+        let at = match self.request.revision {
+            asked if asked <= 0 => Rev::end_of(self.revision),
+            asked => Rev::end_of(asked),
+        };
+        let mut spec = RangeSpec::of_request(&self.request, at);
+        if let Some(from) = &self.from {
+            spec.span = starting_at(&spec.span, from);
+        }
+        if spec.columns != Columns::Count && !matches!(spec.span, Span::Key(_)) {
+            spec.limit = match self.limit() {
+                0 => self.rows,
+                limit => self.rows.min(limit - self.sent),
+            };
+        }
+        spec
+    }
+
+    fn limit(&self) -> usize {
+        usize::try_from(self.request.limit).unwrap_or(0)
+    }
+}
+
+impl Shard {
+    /// A stream begins.
+    pub(super) fn open_stream(&mut self, call: CallId, method: Method, meta: CallMeta) {
+        if meta.leader == LeaderNeed::Required && self.facts.leader == 0 {
+            return self.fail(call, ApiError::NoLeader);
+        }
+        let stream = match method {
+            Method::Watch => Stream::Watch,
+            Method::LeaseKeepAlive => Stream::KeepAlive { open: 0, closing: false },
+            other => Stream::Expecting(other),
+        };
+        self.streams.insert(call, stream);
+    }
+
+    /// A message of a stream.
+    pub(super) fn stream_message(&mut self, now: Instant, call: CallId, message: Bytes) {
+        let result = match self.streams.get_mut(&call) {
+            None => return,
+            Some(Stream::Watch) => self.watch_message(now, call, message),
+            Some(Stream::KeepAlive { open, .. }) => {
+                *open += 1;
+                self.keep_alive(call, message)
+            }
+            Some(Stream::Expecting(method)) => {
+                let method = *method;
+                self.expected(now, call, method, message)
+            }
+            // One request is all that these streams take.
+            Some(Stream::Paging { .. } | Stream::Health) => Ok(()),
+        };
+        if let Err(error) = result {
+            self.end_stream(call, Some(error));
+        }
+    }
+
+    fn watch_message(&mut self, now: Instant, call: CallId, message: Bytes) -> Result<(), Status> {
+        let request = decode::<pb::WatchRequest>(message)?;
+        let store =
+            Store { revision: self.facts.revision, compact: self.facts.compact_revision.max(0) };
+        let stream = StreamId(call.0);
+        match request.request_union {
+            None => {}
+            Some(RequestUnion::CreateRequest(create)) => {
+                self.hub.create(now, stream, &create, store);
+            }
+            Some(RequestUnion::CancelRequest(cancel)) => self.hub.cancel(stream, cancel.watch_id),
+            Some(RequestUnion::ProgressRequest(_)) => self.hub.progress(stream, store.revision),
+        }
+        Ok(())
+    }
+
+    fn keep_alive(&mut self, call: CallId, message: Bytes) -> Result<(), Status> {
+        let request = decode::<pb::LeaseKeepAliveRequest>(message)?;
+        let question = Question::KeepAlive { lease: request.id };
+        self.out.push_back(ShardEffect::ToLeader(ToLeader::Ask { call, question }));
+        Ok(())
+    }
+
+    fn expected(
+        &mut self,
+        now: Instant,
+        call: CallId,
+        method: Method,
+        message: Bytes,
+    ) -> Result<(), Status> {
+        match method {
+            Method::RangeStream => {
+                let request = decode::<pb::RangeRequest>(message)?;
+                validate::range(&request)?;
+                self.streams.insert(call, Stream::Paging { held: None, full: false });
+                match request.serializable {
+                    true => self.stream_at(call, request, self.facts.revision),
+                    false => {
+                        let waits = Waits::StreamPoint(request);
+                        self.calls.insert(call, Call { waits, since: now });
+                    }
+                }
+            }
+            Method::HealthWatch => {
+                let request = decode::<health::HealthCheckRequest>(message)?;
+                let reply = admin::health_of(&request)?;
+                self.streams.insert(call, Stream::Health);
+                self.send(call, Bytes::from(reply.encode_to_vec()));
+            }
+            other => return Err(admin::not_in_this_build(other)),
+        }
+        Ok(())
+    }
+
+    /// The store is known to be at `revision`: streams the range as of there.
+    pub(super) fn stream_at(&mut self, call: CallId, request: pb::RangeRequest, revision: i64) {
+        if request.revision > revision {
+            return self.end_stream(call, Some(ApiError::FutureRevision.into()));
+        }
+        if request.revision > 0 && request.revision < self.facts.compact_revision {
+            return self.end_stream(call, Some(ApiError::Compacted.into()));
+        }
+        let job = PageJob { call, request, revision, from: None, sent: 0, rows: FIRST_PAGE_ROWS };
+        let spec = job.spec();
+        self.start_reads(Purpose::Page(job), vec![spec]);
+    }
+
+    /// A page has been read.
+    pub(super) fn paged(&mut self, mut job: PageJob, mut outputs: Vec<RangeOutput>) {
+        let output = outputs.pop().expect("one range was read");
+        let call = job.call;
+        if !self.streams.contains_key(&call) {
+            return;
+        }
+        // The first page counts everything; later ones count what is left.
+        let count = job.sent as i64 + output.count;
+        job.sent += output.rows.len();
+        let limited = job.limit() > 0 && job.sent >= job.limit();
+        let last = !output.more || limited;
+        let bytes: usize = output.rows.iter().map(|row| row.key.len() + row.value.len()).sum();
+        job.rows = next_page_rows(job.rows, bytes);
+        job.from = output.rows.last().map(|row| after(&row.key));
+        let mut response = pb::RangeResponse {
+            kvs: output.rows.into_iter().map(message_of).collect(),
+            ..pb::RangeResponse::default()
+        };
+        if last {
+            let header = wire::encode::Header { revision: job.revision, ..self.header() };
+            response.header = Some(full_header(header));
+            response.count = count;
+            response.more = output.more;
+        }
+        let message = pb::RangeStreamResponse { range_response: Some(response) };
+        self.send(call, Bytes::from(message.encode_to_vec()));
+        match (last, self.streams.get_mut(&call)) {
+            (true, _) => self.end_stream(call, None),
+            (false, Some(Stream::Paging { held, full: true })) => *held = Some(job),
+            (false, _) => {
+                let spec = job.spec();
+                self.start_reads(Purpose::Page(job), vec![spec]);
+            }
+        }
+    }
+
+    /// An answer that belongs to a stream. False if it belongs to a unary call.
+    pub(super) fn stream_answer(&mut self, call: CallId, answer: &Answer) -> bool {
+        let Some(Stream::KeepAlive { open, closing }) = self.streams.get_mut(&call) else {
+            return matches!(answer, Answer::KeptAlive { .. });
+        };
+        *open -= 1;
+        let done = *closing && *open == 0;
+        match answer {
+            Answer::KeptAlive { lease, ttl } => {
+                let header = Some(full_header(self.header()));
+                let reply = pb::LeaseKeepAliveResponse { header, id: *lease, ttl: *ttl };
+                self.send(call, Bytes::from(reply.encode_to_vec()));
+                if done {
+                    self.end_stream(call, None);
+                }
+            }
+            Answer::Failed(error) => self.end_stream(call, Some(error.clone().into())),
+            Answer::Plan(_)
+            | Answer::TimeToLive(_)
+            | Answer::Leases(_)
+            | Answer::Members(_)
+            | Answer::Status(_)
+            | Answer::Alarms(_)
+            | Answer::Done => unreachable!("a renewal was asked for"),
+        }
+        true
+    }
+
+    /// The client sends no more; it still listens.
+    pub(super) fn half_closed(&mut self, call: CallId) {
+        let end = match self.streams.get_mut(&call) {
+            Some(Stream::KeepAlive { open, closing }) => {
+                *closing = true;
+                *open == 0
+            }
+            // A request never came.
+            Some(Stream::Expecting(_)) => true,
+            // Events keep coming after a half close.
+            Some(Stream::Watch | Stream::Paging { .. } | Stream::Health) | None => false,
+        };
+        if end {
+            self.end_stream(call, None);
+        }
+    }
+
+    /// The client left.
+    pub(super) fn gone(&mut self, call: CallId) {
+        self.calls.remove(call);
+        self.forget_stream(call);
+    }
+
+    /// The client's side is full.
+    pub(super) fn stream_blocked(&mut self, call: CallId) {
+        match self.streams.get_mut(&call) {
+            Some(Stream::Watch) => self.hub.stream_blocked(StreamId(call.0)),
+            Some(Stream::Paging { full, .. }) => *full = true,
+            Some(Stream::KeepAlive { .. } | Stream::Expecting(_) | Stream::Health) | None => {}
+        }
+    }
+
+    /// The client's side takes more again.
+    pub(super) fn stream_writable(&mut self, call: CallId) {
+        match self.streams.get_mut(&call) {
+            Some(Stream::Watch) => self.hub.stream_writable(StreamId(call.0)),
+            Some(Stream::Paging { full, held }) => {
+                *full = false;
+                if let Some(job) = held.take() {
+                    let spec = job.spec();
+                    self.start_reads(Purpose::Page(job), vec![spec]);
+                }
+            }
+            Some(Stream::KeepAlive { .. } | Stream::Expecting(_) | Stream::Health) | None => {}
+        }
+    }
+
+    /// Carries out what the watch hub wants.
+    pub(super) fn pump_hub(&mut self) {
+        while let Some(effect) = self.hub.poll_effect() {
+            match effect {
+                watch::Effect::Send { stream, message } => {
+                    let effect = ShardEffect::SendParts {
+                        call: CallId(stream.0),
+                        head: message.head,
+                        tail: message.events,
+                    };
+                    self.out.push_back(effect);
+                }
+                watch::Effect::ReadHistory(read) => self.start_history(read),
+            }
+        }
+    }
+
+    /// Ends a stream, well or not.
+    pub(super) fn end_stream(&mut self, call: CallId, error: Option<Status>) {
+        self.calls.remove(call);
+        if self.forget_stream(call) {
+            self.out.push_back(match error {
+                Some(error) => ShardEffect::Fail { call, error },
+                None => ShardEffect::Finish { call },
+            });
+        }
+    }
+
+    pub(super) fn forget_stream(&mut self, call: CallId) -> bool {
+        match self.streams.remove(&call) {
+            Some(Stream::Watch) => {
+                self.hub.close_stream(StreamId(call.0));
+                true
+            }
+            Some(_) => true,
+            None => false,
+        }
+    }
+
+    /// Sends one message.
+    pub(super) fn send(&mut self, call: CallId, message: Bytes) {
+        self.out.push_back(ShardEffect::Send { call, message });
+    }
+
+    /// The member stops: every call and stream is told.
+    pub(super) fn stop(&mut self) {
+        for call in self.calls.drain() {
+            if !self.streams.contains_key(&call) {
+                self.fail(call, ApiError::Stopped);
+            }
+        }
+        let streams: Vec<CallId> = self.streams.keys().copied().collect();
+        for call in streams {
+            self.end_stream(call, Some(ApiError::Stopped.into()));
+        }
+    }
+}
+
+/// Pages double until they are large, and halve when rows turn out larger.
+fn next_page_rows(rows: usize, bytes: usize) -> usize {
+    match bytes {
+        small if small < PAGE_BYTES / 2 => (rows * 2).min(PAGE_ROWS_MAX),
+        large if large > PAGE_BYTES * 2 => (rows / 2).max(1),
+        _ => rows,
+    }
+}
