@@ -1,4 +1,5 @@
-//! Owns what can wait: purging tombstones, giving space back, verifying pages at rest.
+//! Owns what can wait: purging tombstones, giving space back, drawing the tree's file together,
+//! verifying pages at rest.
 //! Never holds up a change or a read for longer than its budget.
 //! Invariant: a tombstone leaves the tree only if it is the very one that history lists, so a key
 //! that came back stays.
@@ -6,6 +7,7 @@
 use base::{FileId, IoRequest};
 use bytes::Bytes;
 use history::PurgeBatch;
+use tree::Relocation;
 
 use crate::io::{Op, Page, Waiter, history_rot};
 use crate::slice::{Failure, Pace, Slice, SliceEffect};
@@ -22,10 +24,26 @@ struct PurgeRun {
     position: usize,
 }
 
+/// Whose pages are being verified.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Part {
+    Tree,
+    History,
+}
+
 pub(crate) struct Scrub {
+    part: Part,
     at: history::Scrub,
     pub is_parked: bool,
     pub pages: u64,
+    pub rounds: u64,
+}
+
+/// Moves what lies at the end of the tree's file to its front.
+pub(crate) struct Relocate {
+    pub is_parked: bool,
+    /// Nothing is left to move before the next commit.
+    pub is_settled: bool,
 }
 
 impl Purge {
@@ -36,7 +54,20 @@ impl Purge {
 
 impl Scrub {
     pub fn new() -> Scrub {
-        Scrub { at: history::Scrub::default(), is_parked: false, pages: 0 }
+        let at = history::Scrub::default();
+        Scrub { part: Part::Tree, at, is_parked: false, pages: 0, rounds: 0 }
+    }
+
+    fn next_round(&mut self) {
+        self.part = Part::Tree;
+        self.at = history::Scrub::default();
+        self.rounds += 1;
+    }
+}
+
+impl Relocate {
+    pub fn new() -> Relocate {
+        Relocate { is_parked: false, is_settled: false }
     }
 }
 
@@ -112,19 +143,49 @@ impl Slice {
         }
     }
 
-    /// Reads up to `budget` pages back, one at a time, starting over at the end.
-    pub(crate) fn run_scrub(&mut self, budget: usize) {
-        if budget == 0 || self.scrub.is_parked {
+    /// Marks up to `budget` pages for moving with the next checkpoint.
+    pub(crate) fn run_relocate(&mut self, budget: usize) {
+        for _ in 0..budget {
+            if self.relocate.is_parked || self.relocate.is_settled {
+                return;
+            }
+            match self.tree.relocate() {
+                Ok(Relocation::Moved | Relocation::Searching) => {}
+                Ok(Relocation::Settled) => self.relocate.is_settled = true,
+                Err(miss) => {
+                    self.relocate.is_parked = true;
+                    self.want(Page::Tree(miss), Waiter::Relocate);
+                }
+            }
+        }
+    }
+
+    /// Reads the next page back, one at a time; tree and history in turn, over and over.
+    pub(crate) fn run_scrub(&mut self) {
+        if self.scrub.is_parked {
             return;
         }
-        let Some(history) = self.past.get() else { return };
+        match self.scrub.part {
+            Part::Tree => match self.tree.poll_scrub() {
+                tree::Scrub::Read(miss) => self.want_scrub(Page::Tree(miss)),
+                tree::Scrub::Pause => {}
+                tree::Scrub::Finished if self.past.get().is_some() => {
+                    self.scrub.part = Part::History;
+                }
+                tree::Scrub::Finished => self.scrub.next_round(),
+            },
+            Part::History => self.scrub_history(),
+        }
+    }
+
+    fn scrub_history(&mut self) {
+        let history = self.past.get().expect("its turn comes only if there is one");
         match history.scrub(self.scrub.at) {
             Ok(Some((miss, next))) => {
                 self.scrub.at = next;
-                self.scrub.is_parked = true;
                 self.want_scrub(Page::History(miss));
             }
-            Ok(None) => self.scrub.at = history::Scrub::default(),
+            Ok(None) => self.scrub.next_round(),
             Err(miss) => {
                 self.scrub.is_parked = true;
                 self.want(Page::History(miss), Waiter::Scrub);
@@ -132,12 +193,21 @@ impl Slice {
         }
     }
 
+    /// Reads a page only to verify it.
+    fn want_scrub(&mut self, page: Page) {
+        self.scrub.is_parked = true;
+        self.io.begin(Op::Scrub(page), page.request(self.id));
+    }
+
     /// A page to verify has come.
     pub(crate) fn check_page(&mut self, page: Page, bytes: Bytes) -> Result<(), Failure> {
         self.scrub.is_parked = false;
         self.scrub.pages += 1;
         match page {
-            Page::Tree(_) => unreachable!("the scrub reads no page of the tree"),
+            Page::Tree(miss) => {
+                let checked = self.tree.scrubbed(miss.page, bytes);
+                checked.map_err(|rot| self.tree_rot(&rot))
+            }
             Page::History(miss) => {
                 let history = self.past.get().expect("it named the page");
                 history.check(&miss, bytes).map_err(|rot| history_rot(&rot))

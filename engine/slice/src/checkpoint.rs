@@ -171,6 +171,7 @@ impl Slice {
             history.commit(frozen.generation);
         }
         self.checkpoint = Checkpoint::Idle;
+        self.relocate.is_settled = false;
         self.reads.forget_extents();
     }
 }

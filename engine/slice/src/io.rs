@@ -18,6 +18,7 @@ pub(crate) enum Waiter {
     Read(ReadId),
     Purge,
     Scrub,
+    Relocate,
     /// It is read ahead.
     Nobody,
 }
@@ -68,7 +69,7 @@ impl Page {
         }
     }
 
-    fn request(&self, slice: SliceId) -> IoRequest {
+    pub fn request(&self, slice: SliceId) -> IoRequest {
         match self {
             Page::Tree(miss) => {
                 IoRequest::Read { file: FileId::Tree(slice), offset: miss.offset, len: miss.len }
@@ -134,11 +135,6 @@ impl Slice {
     /// Reads a page and wakes the waiter when it is there.
     pub(crate) fn want(&mut self, page: Page, waiter: Waiter) {
         self.io.load(self.id, page, waiter);
-    }
-
-    /// Reads a page only to verify it.
-    pub(crate) fn want_scrub(&mut self, page: Page) {
-        self.io.begin(Op::Scrub(page), page.request(self.id));
     }
 
     /// A request is done.

@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 use base::{Change, FileId, IoError, IoRequest, OpId, SliceId};
 
 use crate::apply::{Stream, Task};
-use crate::background::{Purge, Scrub};
+use crate::background::{Purge, Relocate, Scrub};
 use crate::checkpoint::Checkpoint;
 use crate::io::{Io, Op, Waiter};
 use crate::past::Past;
@@ -57,8 +57,20 @@ pub struct WorkBudget {
     pub write_bytes: usize,
     /// Tombstones to purge.
     pub purge_entries: usize,
-    /// Pages at rest to verify.
-    pub scrub_pages: usize,
+    /// Pages to move from the end of the tree's file towards its front, each with the next
+    /// checkpoint; more than 0 only when idle.
+    pub relocate_pages: usize,
+    /// Whether a page at rest may be read to verify it.
+    pub scrub: ScrubPace,
+}
+
+/// Whether pages at rest are verified.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ScrubPace {
+    /// Not now.
+    Rest,
+    /// One page, unless one is being read.
+    OnePage,
 }
 
 /// Whether calling again makes sense before anything else happens.
@@ -162,6 +174,8 @@ pub struct Stats {
     pub writes: usize,
     /// Pages verified at rest since the slice was opened.
     pub scrubbed_pages: u64,
+    /// Times that everything at rest was verified.
+    pub scrub_rounds: u64,
     /// The tree's memory.
     pub cache: tree::CacheStats,
     /// The tree's file.
@@ -182,6 +196,7 @@ pub struct Slice {
     pub(crate) checkpoint: Checkpoint,
     pub(crate) purge: Purge,
     pub(crate) scrub: Scrub,
+    pub(crate) relocate: Relocate,
     /// Reads below are refused from here on; the history follows with the next freeze.
     pub(crate) compact: i64,
     pub(crate) effects: VecDeque<SliceEffect>,
@@ -229,6 +244,7 @@ impl Slice {
             checkpoint: Checkpoint::Idle,
             purge: Purge::new(),
             scrub: Scrub::new(),
+            relocate: Relocate::new(),
             compact,
             effects: VecDeque::new(),
             failure: None,
@@ -284,8 +300,8 @@ impl Slice {
         if stream == Pace::Busy { Pace::Busy } else { reads }
     }
 
-    /// Hands out checkpoint and history writes, purges, gives space back, scrubs, within the
-    /// budget.
+    /// Hands out checkpoint and history writes, purges, gives space back, moves pages, scrubs, within
+    /// the budget. Call it after results of writes have come in, too.
     pub fn work(&mut self, budget: WorkBudget) -> Pace {
         if self.failure.is_some() || self.past.is_opening() {
             return Pace::Idle;
@@ -293,7 +309,11 @@ impl Slice {
         let writes = self.run_writes(budget.write_bytes);
         let purge = self.run_purge(budget.purge_entries);
         self.run_trim();
-        self.run_scrub(budget.scrub_pages);
+        self.run_relocate(budget.relocate_pages);
+        match budget.scrub {
+            ScrubPace::Rest => {}
+            ScrubPace::OnePage => self.run_scrub(),
+        }
         if writes == Pace::Busy { Pace::Busy } else { purge }
     }
 
@@ -333,6 +353,7 @@ impl Slice {
             loads: self.io.loads(),
             writes: self.io.writes(),
             scrubbed_pages: self.scrub.pages,
+            scrub_rounds: self.scrub.rounds,
             cache: self.tree.cache_stats(),
             space: self.tree.space(),
             history: self.past.stats(),
@@ -354,6 +375,7 @@ impl Slice {
                 Waiter::Read(job) => self.reads.wake(job),
                 Waiter::Purge => self.purge.is_parked = false,
                 Waiter::Scrub => self.scrub.is_parked = false,
+                Waiter::Relocate => self.relocate.is_parked = false,
                 Waiter::Nobody => {}
             }
         }

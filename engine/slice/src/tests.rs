@@ -14,8 +14,18 @@ const EVERYTHING: KeyRange = KeyRange { start: Bytes::new(), end: RangeEnd::Unbo
 
 #[test]
 fn a_slice_agrees_with_the_list_of_its_changes_through_crashes_and_compaction() {
+    run_seeds(0..10);
+}
+
+#[test]
+#[ignore = "minutes; cargo test --release -p ringleader-slice -- --ignored"]
+fn a_slice_agrees_with_the_list_of_its_changes_for_many_seeds() {
+    run_seeds(1000..1400);
+}
+
+fn run_seeds(seeds: std::ops::Range<u64>) {
     let (mut answers, mut compacted, mut checkpoints) = (0, 0, 0);
-    for seed in 0..10 {
+    for seed in seeds {
         let mut world = World::new(seed, TINY);
         world.disk.no_space = if seed % 3 == 0 { 100 } else { 0 };
         for _ in 0..8000 {
@@ -213,4 +223,65 @@ fn a_turn_looks_at_no_more_than_its_share() {
         turns += 1;
     }
     assert!(world.slice.stats().live <= turns * TINY.turn_entries as u64);
+}
+
+#[test]
+fn the_scrub_finds_rot_that_nobody_reads() {
+    let mut world = World::new(27, TINY);
+    for _ in 0..60 {
+        world.batch();
+    }
+    checkpoint(&mut world);
+    let scrub = |world: &mut World| {
+        let rounds = world.slice.stats().scrub_rounds;
+        for _ in 0..20_000 {
+            if rounds + 2 <= world.slice.stats().scrub_rounds || world.broken.is_some() {
+                return;
+            }
+            world.work_slice();
+            world.disk_step();
+        }
+        panic!("a round never ends: {:?}", world.slice.stats());
+    };
+    scrub(&mut world);
+    assert_eq!(world.broken, None);
+    let pages = world.slice.stats().scrubbed_pages;
+    assert!(40 < pages, "{pages}");
+    let tree = base::FileId::Tree(world::SLICE);
+    let file = world.disk.files.get_mut(&tree).expect("written");
+    file.iter_mut().step_by(4096).for_each(|byte| *byte ^= 1);
+    scrub(&mut world);
+    assert!(matches!(world.broken, Some(Failure::Rot { file, .. }) if file == tree));
+}
+
+#[test]
+fn the_file_of_the_tree_shrinks_after_a_mass_delete() {
+    let cache = tree::Options { cache_bytes: 1 << 20 };
+    let mut world = World::new(28, Options { tree: cache, ..TINY });
+    world.keys = 2000;
+    world.value_scale = 8;
+    for _ in 0..800 {
+        world.batch();
+    }
+    checkpoint(&mut world);
+    let before = world.slice.stats();
+    world.delete_most();
+    world.pass();
+    world.compact_to(world.main);
+    world.value_scale = 1;
+    for _ in 0..40 {
+        checkpoint(&mut world);
+        for _ in 0..50 {
+            world.work_slice();
+            world.step_slice();
+            world.disk_step();
+        }
+        world.batch();
+        world.settle();
+    }
+    let after = world.slice.stats();
+    println!("{} -> {} bytes", before.space.file_bytes, after.space.file_bytes);
+    assert!(after.space.file_bytes < before.space.file_bytes / 2);
+    check_head(&mut world);
+    assert_eq!(world.broken, None);
 }

@@ -116,9 +116,20 @@ impl Disk {
 
     fn read(&self, file: FileId, offset: u64, len: usize) -> Bytes {
         assert_eq!((offset % 4096, len % 4096), (0, 0));
-        let mut whole = self.whole(file);
-        let mut bytes = whole.split_off(fold(offset).min(whole.len()));
-        bytes.resize(len, 0);
+        let from = fold(offset);
+        let mut bytes = vec![0; len];
+        let mut lay = |at: usize, piece: &[u8]| {
+            let (low, high) = (at.max(from), (at + piece.len()).min(from + len));
+            if low < high {
+                bytes[low - from..high - from].copy_from_slice(&piece[low - at..high - at]);
+            }
+        };
+        if let Some(durable) = self.files.get(&file) {
+            lay(0, durable);
+        }
+        for write in self.unsynced.iter().filter(|write| write.file == file) {
+            lay(fold(write.offset), &write.bytes);
+        }
         Bytes::from(bytes)
     }
 

@@ -51,6 +51,8 @@ pub(crate) struct World {
     announced: Option<(u64, SliceRoot)>,
     pub committed: Option<(SliceRoot, usize)>,
     pub keys: u64,
+    /// Values are so many times longer than usual.
+    pub value_scale: u64,
     pub answers: u64,
     pub compacted_answers: u64,
     pub checkpoints: u64,
@@ -79,6 +81,7 @@ impl World {
             announced: None,
             committed: None,
             keys: 250,
+            value_scale: 1,
             answers: 0,
             compacted_answers: 0,
             checkpoints: 0,
@@ -101,25 +104,31 @@ impl World {
             2..5 => self.dice.below(1500),
             _ => self.dice.below(120),
         };
-        let mut value = vec![0; len as usize];
+        let mut value = vec![0; (len * self.value_scale) as usize];
         self.dice.fill(&mut value);
         Bytes::from(value)
     }
 
     fn change(&mut self, rev: Rev) -> Change {
         let key = self.key();
-        let prev = self.live.remove(&key);
+        let prev = self.live.get(&key).map(|prev| prev.version);
         let kind = if prev.is_some() && self.dice.chance(350) {
             ChangeKind::Delete
         } else {
-            let value = self.value();
-            let version = prev.as_ref().map_or(1, |prev| prev.version.version + 1);
-            let create = prev.as_ref().map_or(rev.main, |prev| prev.version.create);
+            let version = prev.map_or(1, |prev| prev.version + 1);
+            let create = prev.map_or(rev.main, |prev| prev.create);
             let lease = self.dice.below(3) as i64;
-            let known = Version { create, modified: rev, version, lease };
-            self.live.insert(key.clone(), Previous { version: known, value: value.clone() });
-            ChangeKind::Put { value, create, version, lease }
+            ChangeKind::Put { value: self.value(), create, version, lease }
         };
+        self.record(rev, key, kind)
+    }
+
+    fn record(&mut self, rev: Rev, key: Bytes, kind: ChangeKind) -> Change {
+        let prev = self.live.remove(&key);
+        if let ChangeKind::Put { value, create, version, lease } = kind.clone() {
+            let version = Version { create, modified: rev, version, lease };
+            self.live.insert(key.clone(), Previous { version, value });
+        }
         let replaced = prev.as_ref().map(|prev| prev.version.modified);
         let (at, what) = (key.clone(), kind.clone());
         self.twin.push(Record { rev, key: at, kind: what, prev, tombstone: None });
@@ -136,6 +145,21 @@ impl World {
                 sub += self.dice.below(3) as u32;
                 changes.push(self.change(Rev::new(self.main, sub)));
                 sub += 1;
+            }
+        }
+        self.slice.apply(&changes, self.main);
+        self.log.push(Logged::Batch(changes, self.main));
+    }
+
+    /// One transaction that leaves every twentieth key.
+    pub fn delete_most(&mut self) {
+        self.main += 1;
+        let keys: Vec<Bytes> = self.live.keys().cloned().collect();
+        let mut changes = Vec::new();
+        for (at, key) in keys.into_iter().enumerate() {
+            if at % 20 != 0 {
+                let rev = Rev::new(self.main, at as u32);
+                changes.push(self.record(rev, key, ChangeKind::Delete));
             }
         }
         self.slice.apply(&changes, self.main);
@@ -319,7 +343,8 @@ impl World {
         let budget = WorkBudget {
             write_bytes: self.dice.below(200_000) as usize,
             purge_entries: self.dice.below(12) as usize,
-            scrub_pages: self.dice.below(2) as usize,
+            relocate_pages: self.dice.below(3) as usize,
+            scrub: *self.dice.pick(&[ScrubPace::Rest, ScrubPace::OnePage]),
         };
         let pace = self.slice.work(budget);
         self.drain();
@@ -345,7 +370,12 @@ impl World {
     pub fn settle(&mut self) {
         for _ in 0..200_000 {
             let step = self.slice.step(StepBudget { changes: 50, turns: 50 });
-            let work = WorkBudget { write_bytes: 1 << 20, purge_entries: 50, scrub_pages: 0 };
+            let work = WorkBudget {
+                write_bytes: 1 << 20,
+                purge_entries: 50,
+                relocate_pages: 0,
+                scrub: ScrubPace::Rest,
+            };
             let work = self.slice.work(work);
             self.drain();
             let is_idle = (step, work) == (Pace::Idle, Pace::Idle);
