@@ -59,11 +59,20 @@ impl Stream {
         self.tasks.push_back(task);
     }
 
-    fn pop(&mut self) {
-        if let Some(Task::Change(change)) = self.tasks.pop_front() {
+    /// The next task, to be given back with [`Stream::unpop`] if it must wait.
+    fn pop(&mut self) -> Option<Task> {
+        let task = self.tasks.pop_front()?;
+        if let Task::Change(change) = &task {
             self.changes -= 1;
-            self.bytes -= bytes_of(&change);
+            self.bytes -= bytes_of(change);
         }
+        Some(task)
+    }
+
+    fn unpop(&mut self, change: Change) {
+        self.changes += 1;
+        self.bytes += bytes_of(&change);
+        self.tasks.push_front(Task::Change(change));
     }
 
     pub fn queued_changes(&self) -> usize {
@@ -85,30 +94,24 @@ impl Slice {
             if let Err(page) = self.finish_half() {
                 return self.park_stream(page);
             }
-            let done = match self.stream.tasks.front() {
+            match self.stream.pop() {
                 None => return Pace::Idle,
                 Some(Task::Change(change)) => {
-                    let change = change.clone();
-                    self.begin_change(change)
+                    if let Err(missed) = self.begin_change(change) {
+                        let (change, page) = *missed;
+                        self.stream.unpop(change);
+                        return self.park_stream(page);
+                    }
                 }
-                Some(&Task::Through(main)) => {
-                    // Replay after a restart may begin below what the checkpoint holds.
+                // Replay after a restart may begin below what the checkpoint holds.
+                Some(Task::Through(main)) => {
                     self.stream.applied = self.stream.applied.max(main);
-                    Ok(())
                 }
-                Some(&Task::Compact(main)) => {
+                Some(Task::Compact(main)) => {
                     assert!(main <= self.stream.applied);
                     self.compact = self.compact.max(main);
-                    Ok(())
                 }
-                Some(&Task::Freeze(generation)) => {
-                    self.begin_freeze(generation);
-                    Ok(())
-                }
-            };
-            match done {
-                Ok(()) => self.stream.pop(),
-                Err(page) => return self.park_stream(page),
+                Some(Task::Freeze(generation)) => self.begin_freeze(generation),
             }
         }
         match self.finish_half() {
@@ -144,7 +147,8 @@ impl Slice {
     }
 
     /// Puts a change into the tree, and into the history unless that must wait for a value.
-    fn begin_change(&mut self, change: Change) -> Result<(), Page> {
+    /// Gives it back if a page is missing.
+    fn begin_change(&mut self, change: Change) -> Result<(), Box<(Change, Page)>> {
         let entry = match &change.kind {
             ChangeKind::Put { value, create, version, lease } => Some(Entry {
                 modified: change.rev,
@@ -156,16 +160,18 @@ impl Slice {
             ChangeKind::Delete => None,
         };
         if self.past.get().is_none() {
-            match entry {
+            let done = match entry {
                 Some(entry) => self.tree.put(&change.key, &entry),
                 None => self.tree.remove(&change.key),
-            }
-            .map_err(Page::Tree)?;
-            return Ok(());
+            };
+            return done.map(drop).map_err(|miss| Box::new((change, Page::Tree(miss))));
         }
         assert!(self.past.last() < change.rev);
         let entry = entry.unwrap_or_else(|| Entry::tombstone(change.rev));
-        let was = self.tree.put(&change.key, &entry).map_err(Page::Tree)?;
+        let was = match self.tree.put(&change.key, &entry) {
+            Ok(was) => was,
+            Err(miss) => return Err(Box::new((change, Page::Tree(miss)))),
+        };
         // The sequencer decided against the same state: if we differ, one of us lost a write.
         let replaced = was.as_ref().filter(|was| was.is_live()).map(|was| was.modified);
         assert_eq!(replaced, change.prev);

@@ -76,23 +76,24 @@ impl Range {
             return turn;
         }
         let mut hops = slice.options.turn_entries;
-        while let Some(found) = self.found.front() {
-            match self.resolve(slice, found, &mut hops) {
+        while let Some(mut found) = self.found.pop_front() {
+            match self.resolve(slice, &mut found.entry, &mut hops) {
                 Ok(seen) => {
-                    let found = self.found.pop_front().expect("just seen");
                     self.hop = None;
                     if let Some((version, value)) = seen {
-                        self.room_bytes =
-                            self.room_bytes.saturating_sub(found.key.len() + value.len());
+                        let bytes = found.key.len() + value.len();
+                        self.room_bytes = self.room_bytes.saturating_sub(bytes);
                         self.items.push(Item { key: found.key, version, value });
                     }
                 }
                 Err(Stop::Tired(hop)) => {
                     self.hop = Some(hop);
+                    self.found.push_front(found);
                     return Turn::Again;
                 }
                 Err(Stop::Missed { page, hop }) => {
                     self.hop = hop;
+                    self.found.push_front(found);
                     self.values_ahead(slice);
                     return Turn::Wait(page);
                 }
@@ -135,7 +136,7 @@ impl Range {
         let mut looks = slice.options.turn_entries;
         let mut room = slice.options.turn_bytes.min(self.room_bytes);
         let found = &mut self.found;
-        let mut last = None;
+        let mut last = Bytes::new();
         let from = self.from.clone();
         let end = match &self.end {
             RangeEnd::Before(end) => Some(end.clone()),
@@ -146,23 +147,20 @@ impl Range {
             looks -= 1;
             let is_seen = !has_past || entry.modified <= at;
             if entry.is_live() || !is_seen {
-                let key = Bytes::copy_from_slice(key);
                 let entry = copy(&entry, is_seen && fields == Fields::WithValues);
                 room = room.saturating_sub(key.len() + inline_bytes(&entry.value));
-                last = Some(key.clone());
-                found.push_back(Found { key, entry });
-            } else if looks == 0 {
-                last = Some(Bytes::copy_from_slice(key));
+                found.push_back(Found { key: Bytes::copy_from_slice(key), entry });
             }
-            let is_enough = looks == 0 || room == 0 || found.len() == limit;
-            if is_enough { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+            if looks == 0 || room == 0 || found.len() == limit {
+                last = Bytes::copy_from_slice(key);
+                return ControlFlow::Break(());
+            }
+            ControlFlow::Continue(())
         };
         let from = from.as_ref().map(|key| key.as_ref());
         match slice.tree.scan(from, end.as_deref(), &mut visit) {
             Ok(ScanEnd::Finished) => self.is_exhausted = true,
-            Ok(ScanEnd::Stopped) => {
-                self.from = Bound::Excluded(last.expect("it stops at an entry"));
-            }
+            Ok(ScanEnd::Stopped) => self.from = Bound::Excluded(last),
             Err(missed) => {
                 self.from = missed.resume;
                 let mut misses = missed.misses.into_iter().map(Page::Tree);
@@ -189,30 +187,37 @@ impl Range {
         Ok(())
     }
 
-    /// The version of an entry that the point sees, with its value; `None` if it was absent.
+    /// The version of an entry that the point sees, with its value; `None` if it was absent. Takes
+    /// a value that is at hand out of the entry: cloning would cost an allocation.
     fn resolve(
         &self,
         slice: &mut Slice,
-        found: &Found,
+        entry: &mut Entry,
         hops: &mut usize,
     ) -> Result<Option<(Version, Bytes)>, Stop> {
-        let entry = &found.entry;
         let is_seen = slice.past.get().is_none() || entry.modified <= self.at;
-        let seen = if is_seen {
-            let seen = Seen { version: version_of(entry), value: entry.value.clone() };
-            entry.is_live().then_some(seen)
+        if is_seen && !entry.is_live() {
+            return Ok(None);
+        }
+        let mut looked_back = None;
+        let (version, value) = if is_seen {
+            (version_of(entry), &mut entry.value)
         } else {
-            self.look_back(slice, self.hop.unwrap_or(entry.modified), hops)?
+            let from = self.hop.unwrap_or(entry.modified);
+            match self.look_back(slice, from, hops)? {
+                Some(seen) => (seen.version, &mut looked_back.insert(seen).value),
+                None => return Ok(None),
+            }
         };
-        let Some(seen) = seen else { return Ok(None) };
-        let value = match self.fields {
-            Fields::KeysOnly => Bytes::new(),
-            Fields::WithValues => slice
+        let value = match (self.fields, value) {
+            (Fields::KeysOnly, _) => Bytes::new(),
+            (Fields::WithValues, Value::Inline(bytes)) => std::mem::take(bytes),
+            (Fields::WithValues, value) => slice
                 .tree
-                .value(&seen.value)
+                .value(value)
                 .map_err(|miss| Stop::Missed { page: Page::Tree(miss), hop: self.hop })?,
         };
-        Ok(Some((seen.version, value)))
+        Ok(Some((version, value)))
     }
 
     /// Follows previous versions from the change at `from` (after the point) to the one that the
