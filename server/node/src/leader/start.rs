@@ -33,7 +33,7 @@ enum Stage {
     ReadingManifest,
     Genesis,
     Scanning { manifest: Box<Manifest>, missing: u16 },
-    ReadingLog { reader: Box<Reader>, restored: Box<Restored> },
+    ReadingLog { log_first: u64, reader: Box<Reader>, restored: Box<Restored> },
 }
 
 impl Start {
@@ -202,7 +202,11 @@ impl Leader {
         });
         let mark = Mark { term: manifest.applied_term, index: manifest.applied_index };
         let restored = Box::new(Restored::start(mark));
-        self.stage(Stage::ReadingLog { reader: Box::new(reader), restored });
+        self.stage(Stage::ReadingLog {
+            log_first: manifest.log_first,
+            reader: Box::new(reader),
+            restored,
+        });
         self.follow_log();
     }
 
@@ -230,7 +234,7 @@ impl Leader {
 
     fn log_read(&mut self, verdict: Verdict) {
         let start = self.start.as_mut().expect("starting");
-        let Stage::ReadingLog { restored, .. } =
+        let Stage::ReadingLog { log_first, restored, .. } =
             std::mem::replace(&mut start.stage, Stage::ReadingManifest)
         else {
             unreachable!("the log was being read");
@@ -251,7 +255,9 @@ impl Leader {
             Ok(restored) => restored,
             Err(gap) => return self.broken(format!("the log lost committed entries ({gap:?})")),
         };
-        let writer = Writer::resume(WriterConfig::standard(self.identity()), resume);
+        let mut writer = Writer::resume(WriterConfig::standard(self.identity()), resume);
+        let segments = self.config.log_segments.iter().copied();
+        writer.adopt(&segments.filter(|number| *number < log_first).collect::<Vec<u64>>());
         self.run(restored, writer);
     }
 

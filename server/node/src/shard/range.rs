@@ -44,6 +44,17 @@ pub struct Sort {
     pub target: pb::range_request::SortTarget,
     /// Largest first.
     pub descending: bool,
+    /// Whether the request named the order.
+    pub order: Order,
+}
+
+/// Whether a sorted request named its order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Order {
+    /// Ascending or descending.
+    Named,
+    /// Order NONE with a target other than KEY: ascending.
+    Implied,
 }
 
 /// Revision bounds of a row, inclusive; 0 is no bound (etcd's min/max filters).
@@ -102,15 +113,22 @@ impl RangeSpec {
         }
     }
 
+    /// Rows read before an early cut: etcd reads one more than the limit before it sorts.
+    fn fetch_max(&self) -> usize {
+        self.limit + usize::from(self.sort.is_some())
+    }
+
     /// Must values be read though the reply may leave them out?
     pub fn sorts_by_value(&self) -> bool {
         let value = pb::range_request::SortTarget::Value;
         self.sort.is_some_and(|sort| sort.target == value)
     }
 
-    /// Can rows be cut off while reading, because they come in the order of the reply?
+    /// Can rows be cut off while reading? They can if they come in the order of the reply; and, as
+    /// etcd has it, also if they are sorted without an order being named: then the limit acts first.
     fn cuts_early(&self) -> bool {
-        self.limit > 0 && self.sort.is_none() && self.filter.is_open()
+        let named = self.sort.is_some_and(|sort| sort.order == Order::Named);
+        self.limit > 0 && !named && self.filter.is_open()
     }
 }
 
@@ -119,7 +137,11 @@ fn sort_of(request: &pb::RangeRequest) -> Option<Sort> {
     use pb::range_request::{SortOrder, SortTarget};
     let target = request.sort_target();
     let descending = request.sort_order() == SortOrder::Descend;
-    (target != SortTarget::Key || descending).then_some(Sort { target, descending })
+    let order = match request.sort_order() {
+        SortOrder::None => Order::Implied,
+        SortOrder::Ascend | SortOrder::Descend => Order::Named,
+    };
+    (target != SortTarget::Key || descending).then_some(Sort { target, descending, order })
 }
 
 /// The reply's content.
@@ -190,8 +212,10 @@ impl RangeJob {
             self.counts = Counts::Missing(slices.len());
             asks.extend(slices.into_iter().map(Ask::Count));
         }
-        let rows_max =
-            self.spec.cuts_early().then(|| self.spec.limit.saturating_sub(self.output.rows.len()));
+        let rows_max = self
+            .spec
+            .cuts_early()
+            .then(|| self.spec.fetch_max().saturating_sub(self.output.rows.len()));
         if let Some(merge) = &mut self.merge
             && rows_max != Some(0)
         {
@@ -214,7 +238,7 @@ impl RangeJob {
         let merge = self.merge.as_mut().expect("rows were asked for");
         merge.supply(slice, rows, resume);
         while let Some(row) = merge.pop() {
-            if self.spec.cuts_early() && self.output.rows.len() == self.spec.limit {
+            if self.spec.cuts_early() && self.output.rows.len() == self.spec.fetch_max() {
                 break;
             }
             if matches!(self.counts, Counts::FromRows) {
@@ -233,7 +257,7 @@ impl RangeJob {
             Counts::ToAsk(slices) => slices.is_empty(),
             Counts::Missing(missing) => *missing == 0,
         };
-        let full = self.spec.cuts_early() && self.output.rows.len() == self.spec.limit;
+        let full = self.spec.cuts_early() && self.output.rows.len() == self.spec.fetch_max();
         let rows = full || self.merge.as_ref().is_none_or(Merge::finished);
         if !counted || !rows {
             return None;
@@ -331,6 +355,15 @@ mod tests {
         assert_eq!(keys(&output), [b"c", b"d", b"b"]);
         let down = pb::RangeRequest { sort_order: 2, ..request() };
         assert_eq!(keys(&run(&down, vec![row("b", 7), row("c", 3)])), [b"c", b"b"]);
+    }
+
+    #[test]
+    fn a_limit_acts_before_a_sort_whose_order_is_not_named() {
+        let sorted = pb::RangeRequest { sort_target: 3, limit: 1, ..request() };
+        let rows = || vec![row("b", 7), row("c", 3), row("d", 1)];
+        assert_eq!(keys(&run(&sorted, rows())), [b"c"], "of the first two by key");
+        let named = pb::RangeRequest { sort_order: 1, ..sorted };
+        assert_eq!(keys(&run(&named, rows())), [b"d"]);
     }
 
     #[test]
