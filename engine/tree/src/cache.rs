@@ -4,7 +4,7 @@
 //! that are not the newest of their page are skipped and swept.
 //!
 //! A page enters the small queue (a tenth of the bytes); touched again before it reaches the end,
-//! it moves to the main queue, else it leaves and only its address is remembered (ghost). An address
+//! it moves to the main queue, else it leaves and only its address is remembered (ghost). One
 //! that comes back while remembered enters the main queue at once. So one long scan passes
 //! through the small queue and the pages in daily use never notice. LRU fails at exactly that;
 //! 2Q and ARC pass but move pages on every touch, where this one sets two bits.

@@ -5,6 +5,7 @@
 use bytes::Bytes;
 
 use crate::cell::{At, LeafCell, Link, SlotId, Stored};
+use crate::checkpoint::RELEASE_A_CHANGE;
 use crate::entry::{Entry, ExtentRef, Value};
 use crate::nodes::Touch;
 use crate::page::Page;
@@ -18,6 +19,7 @@ impl Tree {
     pub fn put(&mut self, key: &[u8], entry: &Entry) -> Result<Option<Entry>, Miss> {
         assert!(key.len() <= KEY_BYTES_MAX);
         self.need_map()?;
+        self.release_some(RELEASE_A_CHANGE);
         let Some(leaf) = self.descend(key, Touch::Warm)? else {
             self.plant(key, entry);
             return Ok(None);
@@ -48,6 +50,7 @@ impl Tree {
     /// Takes the key out of the tree and answers what was there.
     pub fn remove(&mut self, key: &[u8]) -> Result<Option<Entry>, Miss> {
         self.need_map()?;
+        self.release_some(RELEASE_A_CHANGE);
         let Some(leaf) = self.descend(key, Touch::Warm)? else { return Ok(None) };
         let page = self.nodes.page(leaf);
         let Ok(index) = page.search(key) else {
@@ -89,7 +92,10 @@ impl Tree {
             Value::Inline(bytes) if bytes.len() <= VALUE_INLINE_BYTES_MAX => Stored::Inline(bytes),
             Value::Inline(bytes) => {
                 assert!(bytes.len() <= VALUE_BYTES_MAX);
-                Stored::Waiting { id: self.wait(bytes.clone()), len: bytes.len() as u32 }
+                Stored::Waiting {
+                    id: self.wait(Bytes::copy_from_slice(bytes)),
+                    len: bytes.len() as u32,
+                }
             }
             Value::Extent(_) => Stored::Extent(keep.expect("the key has this extent")),
         };
@@ -99,7 +105,8 @@ impl Tree {
         self.nodes.edit(leaf, |page| page.put_entry(at, &cell));
     }
 
-    /// Keeps a large value until the next checkpoint gives it an extent.
+    /// Keeps a large value until the next checkpoint gives it an extent. A copy: the caller's bytes
+    /// may be a small part of something large.
     pub(crate) fn wait(&mut self, bytes: Bytes) -> u64 {
         let id = self.waiting_next;
         self.waiting_next += 1;

@@ -114,7 +114,7 @@ impl Tree {
         self.let_go(node);
     }
 
-    /// Moves the cells of `right`, the neighbour behind `step`, into `left`, which `step` points at.
+    /// Moves the cells of `right`, the neighbour behind `step`, into `left`, the child at `step`.
     fn join(&mut self, step: Step, left: SlotId, right: SlotId) {
         let separator = self.nodes.page(step.slot).key(step.index + 1).to_vec();
         let cells = self.nodes.page(right).clone();

@@ -375,3 +375,6 @@ fn sits(slot: &Slot, seat: u64) -> Option<(u32, Queue, usize)> {
         State::Clean { .. } | State::Vacant | State::Dirty { .. } | State::Writing { .. } => None,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -6,13 +6,18 @@
 //! Extents are taken from the lowest region that has a run long enough, and from the lowest run in
 //! it: live pages sink to the front with every checkpoint and the tail drains, so that the file can
 //! be cut. (Best fit leaves fewer small gaps but keeps the tail alive; pages here are 1 to 4 units,
-//! so small gaps are used anyway.)
+//! so small gaps are used anyway.) What is retired stands in space/retire.rs, what is given back in
+//! space/trim.rs.
+
+mod retire;
+mod trim;
 
 use std::collections::{BTreeMap, VecDeque};
 
-use crate::sizes::{
-    FILE_UNITS_MAX, PUNCH_UNITS_MAX, PUNCH_UNITS_MIN, REGION_UNITS, TRUNCATE_UNITS_MIN, UNIT_BYTES,
-};
+use crate::sizes::{FILE_UNITS_MAX, REGION_UNITS, UNIT_BYTES};
+
+pub use trim::Trim;
+pub(crate) use trim::TrimUnits;
 
 /// A run of units.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -41,23 +46,6 @@ pub struct SpaceStats {
     pub retired_bytes: u64,
 }
 
-/// Space to give back to the file system.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Trim {
-    /// Nothing lives in this range.
-    Punch {
-        /// Byte offset.
-        offset: u64,
-        /// Bytes.
-        len: u64,
-    },
-    /// Nothing lives from here on.
-    Truncate {
-        /// New length of the file.
-        len: u64,
-    },
-}
-
 /// One region's summary. Hints are on the safe side: `low` is not above the first free unit,
 /// `longest` not below the longest free run.
 #[derive(Clone, Copy, Debug)]
@@ -82,12 +70,19 @@ pub(crate) struct Space {
     used_units: u32,
     /// By the image during whose making they were freed.
     retired: VecDeque<(u64, Vec<Extent>)>,
+    /// Free by the latest commit, and on their way back into the map.
+    leaving: Vec<Extent>,
+    /// Of `retired` and `leaving`.
     retired_units: u32,
     /// Committed images that somebody still reads, with the number of readers.
     pins: BTreeMap<u64, u32>,
     /// Units that recent checkpoints took: kept free rather than cut and grown again.
     slack_units: u32,
     taken_units: u32,
+    /// Nothing was freed since there was nothing to give back.
+    is_trimmed: bool,
+    /// No region before this one has a free unit.
+    low_region: usize,
 }
 
 /// No room for so many units below the largest file that we address.
@@ -104,10 +99,13 @@ impl Space {
             file_units: 0,
             used_units: 0,
             retired: VecDeque::new(),
+            leaving: Vec::new(),
             retired_units: 0,
             pins: BTreeMap::new(),
             slack_units: 0,
             taken_units: 0,
+            is_trimmed: false,
+            low_region: 0,
         }
     }
 
@@ -185,7 +183,10 @@ impl Space {
         if units > REGION_UNITS {
             return None;
         }
-        for index in 0..self.regions.len() {
+        while self.regions.get(self.low_region).is_some_and(|region| region.free == 0) {
+            self.low_region += 1;
+        }
+        for index in self.low_region..self.regions.len() {
             let region = self.regions[index];
             if region.longest < units || region.free < units {
                 continue;
@@ -278,157 +279,11 @@ impl Space {
             region.low = region.low.min(unit % REGION_UNITS);
             region.longest = REGION_UNITS;
         }
+        self.low_region = self.low_region.min((extent.start / REGION_UNITS) as usize);
+        self.is_trimmed = false;
         self.used_units -= extent.units;
     }
-
-    /// The working tree, on its way to image `stamp`, no longer needs the extent.
-    pub fn retire(&mut self, stamp: u64, extent: Extent) {
-        match self.retired.back_mut() {
-            Some((last, extents)) if *last == stamp => extents.push(extent),
-            Some((last, _)) if *last > stamp => {
-                // The old free map of the image being written: freed with that image.
-                let place = self.retired.iter().position(|(at, _)| *at >= stamp);
-                let place = place.expect("the last one is above");
-                match &mut self.retired[place] {
-                    (at, extents) if *at == stamp => extents.push(extent),
-                    _ => self.retired.insert(place, (stamp, vec![extent])),
-                }
-            }
-            _ => self.retired.push_back((stamp, vec![extent])),
-        }
-        self.retired_units += extent.units;
-    }
-
-    /// Whether anything was freed on the way to image `stamp`.
-    pub fn has_retired(&self, stamp: u64) -> bool {
-        self.retired.iter().any(|(at, extents)| *at == stamp && !extents.is_empty())
-    }
-
-    /// Image `stamp` is durable: units freed on the way to it can be taken again, but for those
-    /// that a pinned image needs. Returns the extents that became free.
-    pub fn release(&mut self, stamp: u64) -> Vec<Extent> {
-        let limit = self.pins.keys().next().map_or(stamp, |pin| stamp.min(*pin));
-        let mut released = Vec::new();
-        while self.retired.front().is_some_and(|(at, _)| *at <= limit) {
-            let (_, extents) = self.retired.pop_front().expect("just seen");
-            released.extend(extents);
-        }
-        for extent in &released {
-            self.mark_free(*extent);
-            self.retired_units -= extent.units;
-        }
-        released
-    }
-
-    /// One checkpoint is over: remembers how much room it took, forgetting older ones by half.
-    pub fn note_checkpoint(&mut self) {
-        self.slack_units = (self.slack_units / 2).max(self.taken_units);
-        self.taken_units = 0;
-    }
-
-    /// Image `stamp` gets one reader more.
-    pub fn pin(&mut self, stamp: u64) {
-        *self.pins.entry(stamp).or_insert(0) += 1;
-    }
-
-    /// Image `stamp` has one reader less.
-    pub fn unpin(&mut self, stamp: u64) {
-        let readers = self.pins.get_mut(&stamp).expect("unpinned more often than pinned");
-        *readers -= 1;
-        if *readers == 0 {
-            self.pins.remove(&stamp);
-        }
-    }
-
-    /// The words of the map as image `stamp` sees it: what was freed on the way to it is free.
-    /// With the number of used units.
-    pub fn words_at(&self, stamp: u64) -> (Vec<u64>, u32) {
-        let mut words = self.used[..(self.file_units as usize).div_ceil(64)].to_vec();
-        for (_, extents) in self.retired.iter().filter(|(at, _)| *at <= stamp) {
-            for unit in extents.iter().flat_map(|extent| extent.start..extent.end()) {
-                words[unit as usize / 64] &= !(1 << (unit % 64));
-            }
-        }
-        let used = words.iter().map(|word| word.count_ones()).sum();
-        (words, used)
-    }
-
-    /// Units above which nothing should live, if the file is much longer than what it holds.
-    pub fn target_units(&self) -> Option<u32> {
-        let room = self.used_units / 8 + TRUNCATE_UNITS_MIN;
-        let target = self.used_units.saturating_add(self.slack_units).saturating_add(room);
-        (self.file_units > target.saturating_add(self.used_units / 16)).then_some(target)
-    }
-
-    /// What can be given back now. The shell does it and calls [`Space::trimmed`]; meanwhile
-    /// nothing may be taken.
-    pub fn next_trim(&self) -> Option<TrimUnits> {
-        let end = self.last_used_end();
-        let keep = end.max(self.used_units.saturating_add(self.slack_units / 2));
-        if self.file_units >= keep.saturating_add(TRUNCATE_UNITS_MIN) {
-            return Some(TrimUnits::Truncate { units: keep });
-        }
-        if self.file_units - self.used_units <= self.slack_units.saturating_add(TRUNCATE_UNITS_MIN)
-        {
-            return None;
-        }
-        self.next_punch(end)
-    }
-
-    /// The first long run below `end` that is free and still has blocks.
-    fn next_punch(&self, end: u32) -> Option<TrimUnits> {
-        let mut from = 0;
-        while from < end {
-            let start = self.next_where(from, end, |used, hole| !used & !hole);
-            let most = start.saturating_add(PUNCH_UNITS_MAX).min(end);
-            let stop = self.next_where(start, most, |used, hole| used | hole);
-            if stop - start >= PUNCH_UNITS_MIN {
-                return Some(TrimUnits::Punch(Extent { start, units: stop - start }));
-            }
-            from = stop.max(start + 1);
-        }
-        None
-    }
-
-    /// The shell has given it back.
-    pub fn trimmed(&mut self, trim: TrimUnits) {
-        match trim {
-            TrimUnits::Truncate { units } => {
-                assert!(self.last_used_end() <= units);
-                self.file_units = units;
-                let regions = units.div_ceil(REGION_UNITS) as usize;
-                self.regions.truncate(regions);
-                self.used.truncate(regions * WORDS);
-                self.hole.truncate(regions * WORDS);
-                for unit in units..regions as u32 * REGION_UNITS {
-                    self.hole[unit as usize / 64] |= 1 << (unit % 64);
-                }
-            }
-            TrimUnits::Punch(extent) => {
-                for unit in extent.start..extent.end() {
-                    assert!(!self.is_used(unit));
-                    self.hole[unit as usize / 64] |= 1 << (unit % 64);
-                }
-            }
-        }
-    }
 }
 
-/// A [`Trim`] in units.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum TrimUnits {
-    Punch(Extent),
-    Truncate { units: u32 },
-}
-
-impl TrimUnits {
-    pub fn to_trim(self) -> Trim {
-        let bytes = |units: u32| u64::from(units) * UNIT_BYTES as u64;
-        match self {
-            TrimUnits::Punch(extent) => {
-                Trim::Punch { offset: bytes(extent.start), len: bytes(extent.units) }
-            }
-            TrimUnits::Truncate { units } => Trim::Truncate { len: bytes(units) },
-        }
-    }
-}
+#[cfg(test)]
+mod tests;

@@ -50,7 +50,7 @@ impl Page {
     }
 
     /// Takes the cells from `cut` on into a new node.
-    fn split_off(&mut self, cut: usize) -> Page {
+    pub(super) fn split_off(&mut self, cut: usize) -> Page {
         let base = self.places[cut].start;
         let cells = self.cells[base as usize..].to_vec();
         let starts: Vec<u32> = self.places[cut..].iter().map(|place| place.start - base).collect();
