@@ -263,6 +263,11 @@ impl Core {
         self.mesh.borrow().as_ref().expect("the mesh is connected").put(to, letter);
     }
 
+    /// Whether the next turn need not wait for anything to happen.
+    pub fn busy(&self) -> bool {
+        self.shard.borrow().busy()
+    }
+
     /// The network of this core.
     pub fn hub(&self) -> Hub {
         self.hub.clone()

@@ -209,7 +209,11 @@ async fn connect_mesh(core: &Rc<Core>, ends: Ends<Letter>, server: Server) {
 async fn turns(core: Rc<Core>, bell: Rc<Bell>) {
     loop {
         core.turn();
-        bell.wait().await;
+        match core.busy() {
+            // More to apply or to read than one turn allows: others first, then on.
+            true => futures_lite::future::yield_now().await,
+            false => bell.wait().await,
+        }
     }
 }
 

@@ -62,6 +62,13 @@ pub enum Question {
     Leases,
     /// All members.
     Members,
+    /// A change of one member.
+    ChangeMember {
+        /// Which member.
+        id: u64,
+        /// What should become of it.
+        change: MemberAsk,
+    },
     /// Raft's and the store's figures.
     Status,
     /// Active alarms of a type, 0 for all.
@@ -71,6 +78,17 @@ pub enum Question {
     },
     /// Answer when everything that was decided before is in a durable checkpoint.
     Checkpoint,
+}
+
+/// What a client wants of a member.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MemberAsk {
+    /// It should leave.
+    Remove,
+    /// Its peer URLs should change.
+    Update,
+    /// It should vote.
+    Promote,
 }
 
 /// Answers to [`Question`]s.

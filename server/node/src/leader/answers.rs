@@ -6,11 +6,11 @@ use std::collections::VecDeque;
 
 use base::Instant;
 use state::{KeepAlive, MemberRole, Quota};
-use wire::etcdserverpb as pb;
+use wire::{ApiError, etcdserverpb as pb};
 
 use super::rounds::Waiter;
 use super::{Leader, LeaderEffect};
-use crate::message::{Answer, CallId, CallRef, Question, ShardId, ToShard};
+use crate::message::{Answer, CallId, CallRef, MemberAsk, Question, ShardId, ToShard};
 
 /// Calls that wait for more than leadership.
 pub struct Answers {
@@ -98,6 +98,7 @@ impl Leader {
             Question::TimeToLive { lease, keys } => self.time_to_live(now, lease, keys),
             Question::Leases => Answer::Leases(self.sequencer.leases_mut().ids_by_expiry(now)),
             Question::Members => Answer::Members(self.members()),
+            Question::ChangeMember { id, change } => Answer::Failed(self.refuse_change(id, change)),
             Question::Status => Answer::Status(Box::new(self.status())),
             Question::Alarms { alarm } => Answer::Alarms(self.sequencer.alarms().list(alarm)),
             Question::Checkpoint => return self.answers.wanted.push(call),
@@ -123,7 +124,7 @@ impl Leader {
                 Some(Answer::KeptAlive { lease, ttl: ttl_s })
             }
             KeepAlive::Unknown => Some(Answer::KeptAlive { lease, ttl: 0 }),
-            KeepAlive::NotPrimary => Some(Answer::Failed(wire::ApiError::NotPrimaryLessor)),
+            KeepAlive::NotPrimary => Some(Answer::Failed(ApiError::NotPrimaryLessor)),
             KeepAlive::Expired => {
                 self.answers.expiring.push((call, lease));
                 None
@@ -156,6 +157,19 @@ impl Leader {
             granted_ttl: status.granted_ttl_s,
             keys: if keys { self.sequencer.lease_keys(lease) } else { Vec::new() },
         })
+    }
+
+    /// A group of one: strangers are not found, and we can neither go nor be promoted.
+    fn refuse_change(&self, id: u64, change: MemberAsk) -> ApiError {
+        match change {
+            _ if self.sequencer.members().get(id).is_none() => ApiError::MemberNotFound,
+            MemberAsk::Remove => ApiError::MemberNotEnoughStarted,
+            MemberAsk::Promote => ApiError::MemberNotLearner,
+            MemberAsk::Update => {
+                let text = "ringleader: peer URLs cannot be changed in this build";
+                ApiError::Unknown(text.to_owned())
+            }
+        }
     }
 
     fn members(&self) -> Vec<pb::Member> {

@@ -13,7 +13,7 @@ use super::kv::decode;
 use super::reads::Purpose;
 use super::reply::full_header;
 use super::reply::{self, ReplyPlan};
-use crate::message::{Answer, CallId, Question};
+use crate::message::{Answer, CallId, MemberAsk, Question};
 
 impl Shard {
     /// Unary methods besides KV writes and ranges.
@@ -33,6 +33,18 @@ impl Shard {
             Method::LeaseLeases => self.ask(now, call, Question::Leases),
             Method::MemberList => self.ask(now, call, Question::Members),
             Method::Status => self.ask(now, call, Question::Status),
+            Method::MemberRemove => {
+                let id = decode::<pb::MemberRemoveRequest>(message)?.id;
+                self.ask(now, call, Question::ChangeMember { id, change: MemberAsk::Remove });
+            }
+            Method::MemberUpdate => {
+                let id = decode::<pb::MemberUpdateRequest>(message)?.id;
+                self.ask(now, call, Question::ChangeMember { id, change: MemberAsk::Update });
+            }
+            Method::MemberPromote => {
+                let id = decode::<pb::MemberPromoteRequest>(message)?.id;
+                self.ask(now, call, Question::ChangeMember { id, change: MemberAsk::Promote });
+            }
             Method::Alarm => self.alarm(now, call, message)?,
             // Nothing is fragmented: free space goes back to the file system in the background.
             Method::Defragment => {
