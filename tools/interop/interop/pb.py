@@ -39,7 +39,7 @@ METHODS = {
 }
 
 
-def message(name, **fields):
+def message(name, /, **fields):
     """A message of package etcdserverpb, or of the package named before the dot."""
     full = name if "." in name else f"etcdserverpb.{name}"
     return message_factory.GetMessageClass(POOL.FindMessageTypeByName(full))(**fields)

@@ -4,7 +4,7 @@ A case file is a list of cases:
 
     # a comment
     case put tells the revision
-    : only 3.5                   options: only VERSION | server FLAGS | exact | quick-server
+    : only 3.5                   options: only VERSION | needs SERVICE | server FLAGS | exact
     put {p}a 1                   a line is an etcdctl command line ({p} = the case's own prefix)
     put {p}b                     lines beginning with `<` are its standard input
     < from stdin
@@ -47,6 +47,7 @@ class Case:
     number: int
     steps: list = field(default_factory=list)
     only: str = ""
+    needs: str = ""
     server: list = field(default_factory=list)
     own_server: bool = False
     exact: bool = False
@@ -103,6 +104,8 @@ def _option(case, words):
     match words:
         case ["only", version]:
             case.only = version
+        case ["needs", service]:
+            case.needs = service
         case ["server", *flags]:
             case.server = flags
             case.own_server = True

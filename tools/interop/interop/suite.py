@@ -164,22 +164,22 @@ class Lane:
                 theirs, rows = known.rewrite(self.plan.etcd_version, line, theirs)
                 used += rows
             if theirs != ours:
-                differences.append(_difference(line, theirs, ours))
+                differences.append(difference(line, theirs, ours))
         if self.plan.verbose:
-            _write_transcript(self.plan.verbose, name, left, right)
+            write_transcript(self.plan.verbose, name, left, right)
         if differences:
             return Outcome(name, "failed", "".join(differences), known=used)
         return Outcome(name, "passed", known=used)
 
 
-def _difference(line, theirs, ours):
+def difference(line, theirs, ours):
     diff = difflib.unified_diff(
         theirs.splitlines(), ours.splitlines(), "etcd", "ours", lineterm="", n=2
     )
     return f"    > {line}\n" + "".join(f"      {row}\n" for row in diff)
 
 
-def _write_transcript(folder, name, left, right):
+def write_transcript(folder, name, left, right):
     os.makedirs(folder, exist_ok=True)
     path = os.path.join(folder, "".join(c if c.isalnum() else "_" for c in name) + ".txt")
     with open(path, "w") as out:

@@ -1,0 +1,1 @@
+"""RPC sequences that etcdctl cannot send; each module has its list `CASES`."""
