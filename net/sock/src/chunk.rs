@@ -154,3 +154,63 @@ impl Drop for Chunk {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::service::Peer;
+
+    fn call_meter() -> (Rc<Line>, Rc<CallMeter>) {
+        let line = Rc::new(Line::new(Peer::Unix));
+        let call = CallId { slot: 1, generation: 2 };
+        (line.clone(), Rc::new(CallMeter::new(call, line)))
+    }
+
+    #[test]
+    fn a_chunk_reads_as_prefix_and_body_however_it_is_cut() {
+        let (line, meter) = call_meter();
+        for step in 1..12 {
+            let body = Bytes::from_static(b"hello");
+            let mut chunk = Chunk::framed(300, body, Meter::Call(meter.clone()));
+            assert_eq!((meter.queued(), line.queued_bytes()), (10, 10));
+            let mut read = Vec::new();
+            while chunk.has_remaining() {
+                let mut slices = [IoSlice::new(&[]); 4];
+                let used = chunk.chunks_vectored(&mut slices);
+                let total: usize = slices[..used].iter().map(|slice| slice.len()).sum();
+                assert_eq!(total, chunk.remaining());
+                let count = step.min(chunk.chunk().len());
+                read.extend_from_slice(&chunk.chunk()[..count]);
+                chunk.advance(count);
+                assert_eq!(meter.queued(), chunk.remaining());
+            }
+            assert_eq!(read, b"\0\0\0\x01\x2chello");
+        }
+    }
+
+    #[test]
+    fn a_dropped_chunk_leaves_nothing_on_the_meters() {
+        let (line, meter) = call_meter();
+        let mut chunk = Chunk::bare(Bytes::from_static(b"hello"), Meter::Call(meter.clone()));
+        chunk.advance(2);
+        drop(chunk);
+        drop(Chunk::bare(Bytes::from_static(b"hello"), Meter::Line(line.clone())));
+        assert_eq!((meter.queued(), line.queued_bytes()), (0, 0));
+    }
+
+    #[test]
+    fn a_full_call_is_reported_once_when_it_is_low() {
+        let (line, meter) = call_meter();
+        let chunk = |size| Chunk::bare(Bytes::from(vec![0; size]), Meter::Call(meter.clone()));
+        let low = chunk(CALL_QUEUE_BYTES_LOW);
+        assert_eq!(meter.pressure(), Pressure::Room);
+        let high = chunk(CALL_QUEUE_BYTES_HIGH - CALL_QUEUE_BYTES_LOW);
+        assert_eq!(meter.pressure(), Pressure::Full);
+        assert_eq!(line.pop_drained(), None);
+        drop(high);
+        assert_eq!(line.pop_drained(), Some(CallId { slot: 1, generation: 2 }));
+        assert_eq!(meter.pressure(), Pressure::Room);
+        drop(low);
+        assert_eq!(line.pop_drained(), None);
+    }
+}

@@ -155,9 +155,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Conn<S> {
 
     /// Reads until it is clear what is spoken; `None` when it is.
     fn first(&mut self, context: &mut Context<'_>) -> Option<Turn> {
-        if self.seat.core().stopping.get() {
-            return Some(Turn::Drop);
-        }
         if self.seat.take_due() {
             stats::add(&self.seat.core().counters.timeouts_handshake, 1);
             return Some(Turn::Drop);
@@ -165,6 +162,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Conn<S> {
         let Stage::First { seen } = &mut self.stage else { unreachable!("checked by the caller") };
         let mut pipe = self.seat.pipe.borrow_mut();
         match pipe.read(context) {
+            // Whoever has asked already is still answered.
+            Read::Later if self.seat.core().stopping.get() => return Some(Turn::Drop),
             Read::Later => return Some(Turn::Wait),
             Read::End | Read::Lost => return Some(Turn::Drop),
             Read::Bytes(_) => pipe.take(|bytes| seen.extend_from_slice(bytes)),

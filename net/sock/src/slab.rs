@@ -92,3 +92,37 @@ impl Slab {
         Some(call)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::service::Peer;
+
+    fn call() -> Call {
+        Call {
+            line: Rc::new(Line::new(Peer::Unix)),
+            stream: 1,
+            sink: Sink::Http1,
+            answer: Answer::Http,
+            body: None,
+            meter: None,
+            owed: 0,
+            prefix: None,
+        }
+    }
+
+    #[test]
+    fn an_id_dies_with_its_call() {
+        let mut slab = Slab::default();
+        let first = slab.insert(call());
+        assert!(slab.get_mut(first).is_some());
+        assert!(slab.remove(first).is_some());
+        let second = slab.insert(call());
+        assert_eq!(first.slot, second.slot);
+        assert_ne!(first, second);
+        assert!(slab.get_mut(first).is_none());
+        assert!(slab.remove(first).is_none());
+        assert_eq!(CallId::from_bits(second.to_bits()), second);
+        assert!(slab.get_mut(CallId { slot: 7, generation: 0 }).is_none());
+    }
+}

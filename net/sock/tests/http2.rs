@@ -29,8 +29,8 @@ fn runtime() -> tokio::runtime::Runtime {
     builder.worker_threads(1).enable_all().build().unwrap()
 }
 
-fn within<T>(answer: impl Future<Output = T>) -> impl Future<Output = T> {
-    async { tokio::time::timeout(Duration::from_secs(30), answer).await.expect("in time") }
+async fn within<T>(answer: impl Future<Output = T>) -> T {
+    tokio::time::timeout(Duration::from_secs(30), answer).await.expect("in time")
 }
 
 #[derive(Clone)]
@@ -538,5 +538,48 @@ fn a_stop_does_not_wait_forever() {
         assert!(begun.elapsed() < Duration::from_secs(10));
         assert!(within(answer).await.is_err());
         assert!(diary.lock().unwrap().iter().any(|entry| entry.starts_with("gone")));
+    });
+}
+
+#[test]
+fn unfinished_requests_share_a_bounded_memory() {
+    with(Options::as_etcd(), |client, server| async move {
+        // 80 messages of 2 MiB, each short of its end: 128 MiB may wait.
+        let mut open = Vec::new();
+        for _ in 0..80 {
+            let (answer, mut body) = client.start_grpc("/t.T/Echo").await;
+            let message = framed(&vec![0; 2_000_000]);
+            let most = message.slice(..1_900_000);
+            open.push(tokio::spawn(async move {
+                // A refused call ends its body early.
+                let mut rest = most;
+                while !rest.is_empty() {
+                    body.reserve_capacity(rest.len());
+                    let room = std::future::poll_fn(|context| body.poll_capacity(context)).await;
+                    let Some(Ok(room)) = room else { break };
+                    let piece = rest.split_to(room.min(rest.len()));
+                    if body.send_data(piece, false).is_err() {
+                        break;
+                    }
+                }
+                match tokio::time::timeout(Duration::from_secs(3), answer).await {
+                    Err(_) => None,
+                    Ok(answer) => Some(finish(answer.unwrap()).await.1),
+                }
+            }));
+        }
+        let mut refused = 0;
+        for call in open {
+            if let Some(trailers) = call.await.unwrap() {
+                assert_eq!(trailers["grpc-status"], "8");
+                assert_eq!(trailers["grpc-message"], "etcdserver: too many requests");
+                refused += 1;
+            }
+        }
+        assert!((10..30).contains(&refused), "{refused} refused");
+        assert_eq!(server.stat("calls_refused_memory"), refused);
+        // The memory comes back.
+        let (bytes, _) = client.call("/t.T/Echo", &vec![1; 2_000_000]).await;
+        assert_eq!(bytes.len(), 2_000_005);
     });
 }
