@@ -47,6 +47,13 @@ fn named(name: &'static str) -> (Server, Rc<Named>) {
     (Server::new(Hub::new(Options::as_etcd()), service.clone()), service)
 }
 
+/// Who has not asked when the stop begins may be hung up on.
+async fn all_served(server: &Server, service: &Named, requests: usize) {
+    while service.asked.borrow().len() < requests || server.connections() > 0 {
+        glommio::timer::sleep(Duration::from_millis(2)).await;
+    }
+}
+
 fn localhost() -> Bound {
     Bound::bind(&Address::Tcp(([127, 0, 0, 1], 0).into()), PortSharing::Exclusive).unwrap()
 }
@@ -101,9 +108,7 @@ fn a_unix_socket_is_served_and_its_file_replaced() {
         let (server, service) = named("unix");
         let acceptor = Acceptor::new(bound, Seats::new(10));
         server.adopt(acceptor.next().await);
-        while service.asked.borrow().is_empty() || server.connections() > 0 {
-            glommio::timer::sleep(Duration::from_millis(2)).await;
-        }
+        all_served(&server, &service, 1).await;
         assert_eq!(*service.asked.borrow(), [Peer::Unix]);
         server.stop(Duration::ZERO).await;
     });
@@ -120,7 +125,7 @@ fn connections_can_be_handed_to_another_core_and_keep_their_seat() {
     let second = std::thread::spawn(move || {
         let executor = LocalExecutorBuilder::new(Placement::Unbound).make().unwrap();
         executor.run(async move {
-            let (server, _) = named("second");
+            let (server, service) = named("second");
             loop {
                 match take.try_recv() {
                     Ok(parcel) => server.adopt(parcel.unpack()),
@@ -130,6 +135,7 @@ fn connections_can_be_handed_to_another_core_and_keep_their_seat() {
                     }
                 }
             }
+            all_served(&server, &service, 3).await;
             server.stop(Duration::from_secs(5)).await;
         });
     });
@@ -140,7 +146,7 @@ fn connections_can_be_handed_to_another_core_and_keep_their_seat() {
     });
     let executor = LocalExecutorBuilder::new(Placement::Unbound).make().unwrap();
     executor.run(async {
-        let (server, _) = named("first");
+        let (server, service) = named("first");
         let acceptor = Acceptor::new(bound, seats.clone());
         for n in 0..6 {
             let arrival = acceptor.next().await;
@@ -151,6 +157,7 @@ fn connections_can_be_handed_to_another_core_and_keep_their_seat() {
             }
         }
         drop(give);
+        all_served(&server, &service, 3).await;
         server.stop(Duration::from_secs(5)).await;
     });
     second.join().unwrap();
