@@ -28,11 +28,16 @@ fn run_seeds(seeds: std::ops::Range<u64>) {
     for seed in seeds {
         let mut world = World::new(seed, TINY);
         world.disk.no_space = if seed % 3 == 0 { 100 } else { 0 };
+        world.disk.hold = if seed % 2 == 0 { 30 } else { 0 };
         for _ in 0..8000 {
             world.random_step();
             assert_eq!(world.broken, None);
         }
         world.settle();
+        checkpoint(&mut world);
+        world.crash();
+        check_head(&mut world);
+        assert_eq!(world.broken, None);
         answers += world.answers;
         compacted += world.compacted_answers;
         checkpoints += world.checkpoints;

@@ -20,6 +20,11 @@ pub(crate) struct Disk {
     unsynced: Vec<Unsynced>,
     writes: u64,
     inflight: Vec<(OpId, IoRequest, u64)>,
+    /// A read that takes very long, and when it may end.
+    held: Option<(OpId, IoRequest, u64)>,
+    finished: u64,
+    /// Per mille of reads that are held, one at a time.
+    pub hold: u64,
     /// Per mille of writes that find no room.
     pub no_space: u64,
 }
@@ -44,16 +49,24 @@ impl Disk {
     }
 
     pub fn is_idle(&self) -> bool {
-        self.inflight.is_empty()
+        self.inflight.is_empty() && self.held.is_none()
     }
 
     /// Finishes one request, drawn from all.
     pub fn finish_one(&mut self, dice: &mut Prng) -> Option<(OpId, IoResult)> {
-        if self.inflight.is_empty() {
-            return None;
+        self.finished += 1;
+        let is_over = |held: &(OpId, IoRequest, u64)| held.2 < self.finished;
+        if self.inflight.is_empty() || self.held.as_ref().is_some_and(is_over) {
+            let (op, request, _) = self.held.take()?;
+            return Some((op, self.run(request, 0)));
         }
         let at = dice.below(self.inflight.len() as u64) as usize;
         let (op, request, asked) = self.inflight.swap_remove(at);
+        let is_read = matches!(request, IoRequest::Read { .. });
+        if is_read && self.held.is_none() && dice.chance(self.hold) {
+            self.held = Some((op, request, self.finished + dice.below(1500)));
+            return self.finish_one(dice);
+        }
         let is_write = matches!(request, IoRequest::Write { .. });
         if is_write && dice.chance(self.no_space) {
             return Some((op, IoResult::Failed(IoError::NoSpace)));
@@ -135,6 +148,7 @@ impl Disk {
 
     /// Power goes: what was not synced, done or not, is there whole, in part or not at all.
     pub fn crash(&mut self, dice: &mut Prng) {
+        self.held = None;
         for (_, request, _) in std::mem::take(&mut self.inflight) {
             if let IoRequest::Write { file, offset, bytes } = request {
                 self.unsynced.push(Unsynced { file, offset, bytes, number: 0 });

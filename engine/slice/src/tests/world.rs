@@ -386,6 +386,7 @@ impl World {
                     && !self.has_no_space
                     && self.reads.is_empty())
             {
+                assert!(self.broken.is_some() || self.slice.stats().writes == 0);
                 return;
             }
             self.disk_step();
