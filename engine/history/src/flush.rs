@@ -56,6 +56,7 @@ pub(crate) struct Flush {
     flights: BTreeMap<Ticket, Vec<PageAt>>,
     /// Pages that only memory holds.
     unwritten: BTreeMap<PageAt, Page>,
+    unwritten_bytes: usize,
     ticket_next: u64,
     /// Files with writes that no freeze has claimed.
     dirty: BTreeSet<u64>,
@@ -75,6 +76,7 @@ impl Flush {
             queued_bytes: 0,
             flights: BTreeMap::new(),
             unwritten: BTreeMap::new(),
+            unwritten_bytes: 0,
             ticket_next: 0,
             dirty: BTreeSet::new(),
             frozen: None,
@@ -96,7 +98,7 @@ impl Flush {
     }
 
     pub fn unwritten_bytes(&self) -> usize {
-        self.unwritten.values().map(Page::bytes).sum()
+        self.unwritten_bytes
     }
 
     pub fn unwritten(&self, at: PageAt) -> Option<&Page> {
@@ -108,7 +110,8 @@ impl Flush {
         self.queue.push_back((at, bytes));
         self.dirty.insert(at.segment);
         if let Some(page) = page {
-            self.unwritten.insert(at, page);
+            self.unwritten_bytes += page.bytes();
+            assert!(self.unwritten.insert(at, page).is_none());
         }
     }
 
@@ -117,6 +120,7 @@ impl Flush {
         self.queue.retain(|(at, _)| !gone.contains(&at.segment));
         self.queued_bytes = self.queue.iter().map(|(_, bytes)| bytes.len()).sum();
         self.unwritten.retain(|at, _| !gone.contains(&at.segment));
+        self.unwritten_bytes = self.unwritten.values().map(Page::bytes).sum();
         self.dirty.retain(|segment| !gone.contains(segment));
     }
 
@@ -220,6 +224,7 @@ impl History {
         let pages = self.flush.flights.remove(&ticket).expect("a ticket comes back once");
         for at in pages {
             if let Some(page) = self.flush.unwritten.remove(&at) {
+                self.flush.unwritten_bytes -= page.bytes();
                 self.cache.keep(at, page);
             }
             if let Some(frozen) = &mut self.flush.frozen {

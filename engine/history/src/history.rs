@@ -44,6 +44,8 @@ pub struct History {
     pub(crate) options: Options,
     /// Numbered without gaps up to the open one.
     pub(crate) sealed: VecDeque<SegmentMeta>,
+    /// Bytes of their files.
+    sealed_bytes: u64,
     pub(crate) open: OpenSegment,
     pub(crate) builder: Builder,
     /// Newest revision ever appended.
@@ -98,6 +100,7 @@ impl Opening {
         let (sealed, blocks) =
             directory::decode(bytes, slice, &root).map_err(|kind| page.at.rot(slice, kind))?;
         let mut history = History::create(slice, options);
+        history.sealed_bytes = sealed.iter().map(SegmentMeta::file_bytes).sum();
         history.sealed = VecDeque::from(sealed);
         history.open = OpenSegment {
             number: root.open_segment,
@@ -120,6 +123,7 @@ impl History {
             slice,
             options,
             sealed: VecDeque::new(),
+            sealed_bytes: 0,
             open: OpenSegment::numbered(1),
             builder: Builder::new(options.block_bytes),
             last: Rev::ZERO,
@@ -163,10 +167,9 @@ impl History {
 
     /// What it weighs now.
     pub fn stats(&self) -> Stats {
-        let sealed = self.sealed.iter().map(SegmentMeta::file_bytes).sum::<u64>();
         Stats {
             segments: self.sealed.len() as u64 + 1,
-            file_bytes: sealed + self.open.offset,
+            file_bytes: self.sealed_bytes + self.open.offset,
             unwritten_bytes: self.builder.bytes() + self.flush.unwritten_bytes(),
             cache_bytes: self.cache.bytes(),
             compact: self.compact,
@@ -202,14 +205,16 @@ impl History {
         let open = std::mem::replace(&mut self.open, next);
         let at = PageAt { segment: open.number, offset: open.offset };
         let (index, bytes) = encode_index(self.slice, at, &open.blocks, open.last);
-        self.sealed.push_back(SegmentMeta {
+        let sealed = SegmentMeta {
             number: open.number,
             first: open.blocks[0].first,
             last: open.last,
             index,
             records: open.blocks.iter().map(|meta| meta.records).sum(),
             tombstones: open.blocks.iter().map(|meta| meta.tombstones).sum(),
-        });
+        };
+        self.sealed_bytes += sealed.file_bytes();
+        self.sealed.push_back(sealed);
         self.flush.queue(at, bytes, Some(Page::Index(open.blocks.into())));
     }
 
@@ -218,8 +223,8 @@ impl History {
         let from = self.first_segment();
         let (compact, purged) = (self.compact, self.purged);
         let over = |last: Rev| last.main < compact && last <= purged;
-        while self.sealed.front().is_some_and(|segment| over(segment.last)) {
-            self.sealed.pop_front();
+        while let Some(segment) = self.sealed.pop_front_if(|segment| over(segment.last)) {
+            self.sealed_bytes -= segment.file_bytes();
         }
         let open_is_over = !self.open.blocks.is_empty() && over(self.open.last);
         if self.sealed.is_empty() && open_is_over {

@@ -263,6 +263,11 @@ impl Slice {
         self.stream.applied
     }
 
+    /// Changes that wait to be applied.
+    pub fn queued_changes(&self) -> usize {
+        self.stream.queued_changes()
+    }
+
     /// Makes what was queued before the state of checkpoint `generation`. The checkpoint before
     /// must have been committed when this takes effect.
     pub fn freeze(&mut self, generation: u64) {
