@@ -272,7 +272,7 @@ def a_stream_of_the_range(s):
     try:
         request = pb.message("RangeRequest", key=s.key(), range_end=s.end())
         for reply in s.api.stream("KV/RangeStream", request):
-            kvs += [kv.key.decode() for kv in reply.range_response.kvs]
+            kvs += [kv.key.decode()[-1] for kv in reply.range_response.kvs]
             tail = reply.range_response
         s.note("streamed", (kvs, tail.count, tail.more))
     except Exception as error:

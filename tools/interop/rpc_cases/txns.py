@@ -299,7 +299,7 @@ def sorts_and_limits_inside(s):
     run(s, then=[get(s.key(), **every, sort_order=2, sort_target=4, limit=2),
                  get(s.key(), **every, count_only=True),
                  get(s.key(), **every, keys_only=True, limit=1),
-                 get(s.key(), **every, min_mod_revision=1, sort_order=7)])
+                 get(s.key(), **every, min_mod_revision=1, sort_order=1)])
 
 
 @case
