@@ -493,3 +493,61 @@ fn memory_stays_within_the_budget_while_the_log_grows() {
         assert!(stats.cache_bytes <= 64 << 10);
     }
 }
+
+/// What a small history writes, as text: each 4 KiB up to its last byte that is not 0.
+fn written() -> String {
+    let options = Options { segment_bytes: 8192, flush_bytes: 0, ..TINY };
+    let mut history = History::create(SLICE, options);
+    let put = |text: &'static [u8], create, version| ChangeKind::Put {
+        value: Bytes::from_static(text),
+        create,
+        version,
+        lease: 0x77,
+    };
+    let version = Version { create: 2, modified: Rev::new(2, 0), version: 1, lease: 0x77 };
+    let prev = Previous { version, value: Bytes::from_static(b"one") };
+    let changes = [
+        (Rev::new(2, 0), put(b"one", 2, 1), None, None),
+        (Rev::new(3, 1), put(b"two", 2, 2), Some(prev.clone()), None),
+        (Rev::new(4, 0), ChangeKind::Delete, Some(prev), None),
+        (Rev::new(5, 2), put(b"three", 5, 1), None, Some(Rev::new(4, 0))),
+    ];
+    let mut text = String::new();
+    for (at, (rev, kind, prev, tombstone)) in changes.into_iter().enumerate() {
+        let key = Bytes::from_static(b"key");
+        history.append(&Record { rev, key, kind, prev, tombstone });
+        // Two blocks fill the first segment.
+        match at {
+            0 | 1 => history.cut(),
+            _ => {}
+        }
+    }
+    history.compact(3);
+    history.freeze(1);
+    while let Some(write) = history.poll_write() {
+        let FileId::History { segment, .. } = write.file else { panic!("{:?}", write.file) };
+        for (at, block) in write.bytes.chunks(4096).enumerate() {
+            let end = block.iter().rposition(|byte| *byte != 0).map_or(0, |at| at + 1);
+            text += &format!("segment {segment} offset {}\n", write.offset + 4096 * at as u64);
+            block[..end].chunks(32).for_each(|line| text += &(hex(line) + "\n"));
+        }
+        history.wrote(write.ticket);
+    }
+    while let Some((_, ticket)) = history.poll_sync() {
+        history.synced(ticket);
+    }
+    let root = history.frozen_root().expect("all is durable").encode();
+    text += "root\n";
+    root.chunks(32).for_each(|line| text += &(hex(line) + "\n"));
+    text
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[test]
+fn the_format_is_what_it_was() {
+    let written = written();
+    assert!(written == include_str!("golden.txt"), "now it is:\n{written}");
+}

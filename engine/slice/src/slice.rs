@@ -305,8 +305,8 @@ impl Slice {
         if stream == Pace::Busy { Pace::Busy } else { reads }
     }
 
-    /// Hands out checkpoint and history writes, purges, gives space back, moves pages, scrubs, within
-    /// the budget. Call it after results of writes have come in, too.
+    /// Hands out checkpoint and history writes, purges, gives space back, moves pages, scrubs,
+    /// within the budget. Call it after results of writes have come in, too.
     pub fn work(&mut self, budget: WorkBudget) -> Pace {
         if self.failure.is_some() || self.past.is_opening() {
             return Pace::Idle;
