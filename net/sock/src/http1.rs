@@ -10,10 +10,10 @@ use futures_lite::{AsyncRead, AsyncWrite};
 use http::Method;
 
 use crate::conn::{Seat, Turn, millis};
-use crate::hub::HttpReply;
 use crate::limits::{HTTP1_HEAD_BYTES_MAX, WRITE_BYTES};
 use crate::line::{NEVER_MS, Outgoing};
 use crate::pipe::Read;
+use crate::reply::HttpReply;
 use crate::service::HttpRequest;
 use crate::slab::{Answer, Call, Sink};
 use crate::stats;

@@ -17,6 +17,7 @@ mod line;
 mod listen;
 mod options;
 mod pipe;
+mod reply;
 mod roster;
 mod scan;
 mod server;
@@ -25,9 +26,10 @@ mod slab;
 mod stats;
 mod sys;
 
-pub use hub::{HttpReply, HttpResponse, Hub};
+pub use hub::Hub;
 pub use listen::{Acceptor, Address, Arrival, Bound, ListenError, Parcel, PortSharing, Seats};
 pub use options::Options;
+pub use reply::{HttpReply, HttpResponse};
 pub use server::Server;
 pub use service::{
     CallHead, CallId, HttpRequest, LeaderNeed, Metadata, Peer, Pressure, Route, Service,

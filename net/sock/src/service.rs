@@ -9,7 +9,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method};
 use wire::Status;
 
-use crate::hub::HttpReply;
+use crate::reply::HttpReply;
 
 /// Names one call of one core: a slot and the generation of its use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
