@@ -1,0 +1,320 @@
+//! Owns a whole run: lives one after another on one disk, crashes and damage between them.
+//! Invariant: the same seed and planted bug give the same run, to the last byte.
+
+use std::fmt;
+use std::time::Duration;
+
+use base::limits::BLOCK_BYTES;
+use base::{FileId, Prng};
+use bytes::{Bytes, BytesMut};
+use node::leader::checkpoint::CheckpointPolicy;
+use node::leader::compactor::Retention;
+use node::manifest::{Manifest, SLOT_BYTES};
+use node::shard::Partition;
+use node::{LeaderConfig, ShardConfig, ShardId};
+use wal::{Geometry, Header, Position};
+
+use crate::disk::{Damage, Disk, Spot};
+use crate::life::{Life, Stop};
+use crate::member::{End, Member, Start};
+use crate::ops::Source;
+use crate::oracle::Oracle;
+use crate::plan::{Ending, Fault, Pace, Planted, Shape};
+use crate::trace::Trace;
+
+/// Who the member is, in every run.
+const CLUSTER: u64 = 0xc1;
+const MEMBER: u64 = 0x3e;
+
+/// What a run came to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Summary {
+    /// Fingerprint of everything.
+    pub hash: u64,
+    /// Times that the power went.
+    pub crashes: u64,
+    /// Of these, while the member was starting.
+    pub crashes_at_start: u64,
+    /// Times that the member said that it cannot go on, with good reason.
+    pub broken: u64,
+    /// Bits flipped and writes misdirected.
+    pub damaged: u64,
+    /// Changes that were acknowledged.
+    pub acknowledged: u64,
+    /// Revisions read back and explained.
+    pub revisions: u64,
+    /// Generation of the last manifest.
+    pub checkpoints: u64,
+    /// Number of the last log segment.
+    pub segments: u64,
+}
+
+/// A law was broken.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    /// By this seed.
+    pub seed: u64,
+    /// In this life, from 0.
+    pub life: u32,
+    /// What.
+    pub what: String,
+    /// What the life was about.
+    pub plan: String,
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "seed {} life {}: {}\n  {}", self.seed, self.life, self.what, self.plan)
+    }
+}
+
+/// The run under way.
+struct Run {
+    dice: Prng,
+    shape: Shape,
+    disk: Disk,
+    trace: Trace,
+    oracle: Oracle,
+    source: Source,
+    next_call: u64,
+    planted: Planted,
+    damage: Vec<Damage>,
+    summary: Summary,
+    plan: String,
+}
+
+/// Runs a seed to its end.
+pub fn run(seed: u64, planted: Planted) -> Result<Summary, Failure> {
+    let mut dice = Prng::from_seed(seed);
+    let shape = Shape::draw(&mut dice);
+    let mut run = Run {
+        source: Source::new(shape.keys, shape.value_bytes_max),
+        dice,
+        shape,
+        disk: Disk::default(),
+        trace: Trace::new(),
+        oracle: Oracle::new(),
+        next_call: 0,
+        planted,
+        damage: Vec::new(),
+        summary: Summary::default(),
+        plan: String::new(),
+    };
+    for life in 0..run.shape.lives {
+        run.live(life).map_err(|what| Failure { seed, life, what, plan: run.plan.clone() })?;
+    }
+    run.summary.hash = run.trace.value();
+    run.summary.acknowledged = run.oracle.acknowledged;
+    run.summary.segments = run.disk.log_segments().last().copied().unwrap_or(0);
+    Ok(run.summary)
+}
+
+impl Run {
+    /// One life, its crash, and if damage stopped it, the repair.
+    fn live(&mut self, life: u32) -> Result<(), String> {
+        let last = life + 1 == self.shape.lives;
+        // The last life sees no harm, so that everything is judged in the end.
+        let (ending, fault) = match last {
+            true => (Ending::Orderly, Fault::None),
+            false => (Ending::draw(&mut self.dice), Fault::draw(&mut self.dice, life)),
+        };
+        if matches!(fault, Fault::Flip) {
+            self.flip();
+        }
+        let end = self.live_once(ending, fault)?;
+        if let End::Broken(what) = end {
+            self.summary.broken += 1;
+            if self.damage.is_empty() && !matches!(fault, Fault::Fails(..)) {
+                return Err(format!("broken without a cause: {what}"));
+            }
+            for damage in std::mem::take(&mut self.damage) {
+                self.disk.repair(&damage);
+            }
+        }
+        Ok(())
+    }
+
+    fn live_once(&mut self, ending: Ending, fault: Fault) -> Result<End, String> {
+        let known = self.known();
+        let mut dice = Prng::from_seed(self.dice.next_u64());
+        let partition = self.shape.partition(&mut dice);
+        let pace = Pace::draw(&mut dice);
+        self.plan = format!("{:?} {partition:?} {pace:?} {ending:?} {fault:?}", self.shape);
+        if let Some(manifest) = &known {
+            assert_eq!(manifest.roots.len(), usize::from(partition.slices) + 1);
+        }
+        let start = Start {
+            leader: self.leader_config(partition, dice.next_u64()),
+            shards: (0..partition.shards).map(|id| self.shard_config(partition, id)).collect(),
+            pace,
+            ending,
+            fault,
+            planted: self.planted,
+            dice: Prng::from_seed(dice.next_u64()),
+        };
+        let member = Member::start(std::mem::take(&mut self.disk), self.trace, start);
+        let before = self.oracle.base();
+        let mut life = Life::new(member, &mut self.oracle, dice, &mut self.next_call);
+        let ended = story(&mut life, &self.shape, &mut self.source, ending);
+        let (served, failed) = (life.serving, life.member.failed());
+        let (disk, trace) = life.member.into_disk();
+        (self.disk, self.trace) = (disk, trace);
+        self.summary.revisions += (self.oracle.base() - before) as u64;
+        let end = match ended {
+            Err(Stop::Wrong(what)) => return Err(what),
+            Err(Stop::Ended(end)) => end,
+            Ok(()) => End::Crash,
+        };
+        self.summary.crashes += 1;
+        self.summary.crashes_at_start += u64::from(!served);
+        let _ = failed;
+        let misdirect = matches!(fault, Fault::Misdirected).then(|| self.disk.writes_in_flight());
+        self.disk.crash(&mut self.dice);
+        if let Some(writes) = misdirect {
+            self.misdirect(writes);
+        }
+        self.summary.checkpoints = self.known().map_or(0, |manifest| manifest.generation);
+        Ok(end)
+    }
+
+    fn known(&self) -> Option<Manifest> {
+        Manifest::choose(&self.disk.peek(FileId::Manifest, 2 * SLOT_BYTES)?).ok()
+    }
+
+    fn leader_config(&self, partition: Partition, seed: u64) -> LeaderConfig {
+        LeaderConfig {
+            member_id: MEMBER,
+            cluster_id: CLUSTER,
+            name: "sim".into(),
+            peer_urls: vec!["http://localhost:2380".into()],
+            client_urls: vec!["http://localhost:2379".into()],
+            partition,
+            seed,
+            heartbeat: Duration::from_millis(100),
+            election_timeout: Duration::from_millis(1000),
+            quota: state::Quota::Unlimited,
+            txn_ops_max: 128,
+            retention: Retention::Everything,
+            checkpoint: CheckpointPolicy {
+                interval: self.shape.checkpoint_interval,
+                log_bytes: self.shape.checkpoint_log_bytes,
+            },
+            log_segments: self.disk.log_segments(),
+            version: "3.7.1".into(),
+        }
+    }
+
+    fn shard_config(&self, partition: Partition, id: u16) -> ShardConfig {
+        ShardConfig {
+            id: ShardId(id),
+            partition,
+            member_id: MEMBER,
+            cluster_id: CLUSTER,
+            request_bytes_max: 1_572_864,
+            txn_ops_max: 128,
+            cache_bytes: self.shape.cache_bytes,
+            watch: watch::Options {
+                cluster_id: CLUSTER,
+                member_id: MEMBER,
+                reply_bytes_max: 2 << 20,
+                stream_bytes_max: 1 << 20,
+                copy_bytes_max: 4 << 20,
+                history_bytes_max: 256 << 10,
+                jobs_max: 8,
+                job_watchers_max: 1024,
+                watchers_max: 1000,
+                progress_interval: Duration::from_secs(600),
+                seed: u64::from(id),
+            },
+            request_timeout: Duration::from_secs(7),
+        }
+    }
+
+    /// Flips a bit of what is durable, where a flip can be told from a crash.
+    fn flip(&mut self) {
+        let spots = self.judgeable();
+        if spots.is_empty() {
+            return;
+        }
+        let spot = *self.dice.pick(&spots);
+        let mut bytes = BytesMut::from(&self.disk.solid(spot).expect("it is solid")[..]);
+        let at = self.dice.below(BLOCK_BYTES as u64) as usize;
+        bytes[at] ^= 1 << self.dice.below(8);
+        self.harm(spot, bytes.freeze());
+    }
+
+    /// A write in flight at the crash went to another block of its file as well.
+    fn misdirect(&mut self, writes: Vec<(Spot, Bytes)>) {
+        if writes.is_empty() {
+            return;
+        }
+        let (from, bytes) = self.dice.pick(&writes).clone();
+        let same: Vec<Spot> =
+            self.judgeable().into_iter().filter(|spot| spot.file == from.file).collect();
+        if !same.is_empty() {
+            let spot = *self.dice.pick(&same);
+            self.harm(spot, bytes);
+        }
+    }
+
+    fn harm(&mut self, spot: Spot, bytes: Bytes) {
+        self.summary.damaged += 1;
+        let damage = self.disk.damage(spot, bytes);
+        self.damage.push(damage);
+    }
+
+    /// Durable blocks whose damage cannot be taken for a torn tail: of the log, those that a later
+    /// header vouches for.
+    fn judgeable(&self) -> Vec<Spot> {
+        let promised = self.promised();
+        let place = |spot: &Spot| match spot.file {
+            FileId::Log(segment) => {
+                let end = (spot.block + 1) * BLOCK_BYTES as u64;
+                Position(segment * u64::from(Geometry::STANDARD.segment_bytes()) + end) <= promised
+            }
+            FileId::Manifest | FileId::Tree(_) | FileId::History { .. } => true,
+        };
+        self.disk.solid_spots().into_iter().filter(place).collect()
+    }
+
+    /// The log was durable through here by its own word or the manifest's.
+    fn promised(&self) -> Position {
+        let mut promised =
+            self.known().map_or(Position::START, |known| Position(known.log_position));
+        for spot in self.disk.solid_spots() {
+            let FileId::Log(segment) = spot.file else { continue };
+            let block = self.disk.solid(spot).expect("it is solid");
+            let Ok((header, _)) = Header::take(&block) else { continue };
+            let offset = u64::from(header.place.offset);
+            if header.place.segment == segment && offset == spot.block * BLOCK_BYTES as u64 {
+                promised = promised.max(header.synced_through);
+            }
+        }
+        promised
+    }
+}
+
+/// What happens in a life until something ends it.
+fn story(life: &mut Life, shape: &Shape, source: &mut Source, ending: Ending) -> Result<(), Stop> {
+    life.wait("the member to serve", |life| life.serving)?;
+    life.verify()?;
+    let stretches = 1 + life.dice.below(4);
+    for _ in 0..stretches {
+        life.load(shape, source)?;
+        if life.dice.chance(500) {
+            life.quiet()?;
+            life.verify()?;
+        }
+    }
+    if ending == Ending::Orderly {
+        life.stopping = true;
+        life.member.stop();
+        return life.wait("the orderly stop", |life| life.stopped);
+    }
+    // The power goes anyway, in the middle of what is left.
+    let until = life.now() + Duration::from_millis(life.dice.below(300));
+    while life.now() < until {
+        life.step()?;
+    }
+    Ok(())
+}
