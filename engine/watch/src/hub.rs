@@ -105,6 +105,8 @@ pub struct WatchHub {
     /// Pairs of an event and a group of watches that are matched before they are delivered.
     pub(crate) pairs_max: usize,
     pub(crate) effects: VecDeque<Effect>,
+    /// Events sent, for the figures.
+    pub(crate) events_sent: u64,
 }
 
 impl WatchHub {
@@ -136,6 +138,7 @@ impl WatchHub {
             turn: 0,
             pairs_max: WATCH_PAIRS,
             effects: VecDeque::new(),
+            events_sent: 0,
         }
     }
 
@@ -243,6 +246,11 @@ impl WatchHub {
     pub fn watchers_away(&self) -> usize {
         let away = |stream: &StreamId| self.streams.get(self.by_name[stream]).away.len();
         self.by_name.keys().map(away).sum()
+    }
+
+    /// How many events were sent, to all watches together.
+    pub fn events_sent(&self) -> u64 {
+        self.events_sent
     }
 
     /// The next effect. Drain it after every call.

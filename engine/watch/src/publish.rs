@@ -147,6 +147,7 @@ impl WatchHub {
         list: &[u32],
         events: Bytes,
     ) {
+        self.events_sent += list.len() as u64;
         let watcher = self.watchers.get(slot);
         let (stream, fragments) = (watcher.stream, watcher.wants.fragments);
         let header = self.header(self.published);

@@ -7,6 +7,7 @@ mod answers;
 pub mod checkpoint;
 pub mod compactor;
 mod flush;
+mod gauges;
 mod propose;
 mod rounds;
 mod sequence;
@@ -21,6 +22,7 @@ use consensus::Consensus;
 use state::{Quota, Sequencer};
 use wal::Writer;
 
+use crate::figures::LeaderCounts;
 use crate::message::{ApplyBatch, ShardId, ToLeader, ToShard};
 use crate::shard::Partition;
 use answers::Answers;
@@ -171,6 +173,7 @@ pub struct Leader {
     stopping: bool,
     stopped: bool,
     answers: Answers,
+    counts: LeaderCounts,
     ops: BTreeMap<OpId, Op>,
     next_op: u64,
     out: VecDeque<LeaderEffect>,
@@ -196,7 +199,7 @@ struct StoreSize {
 #[derive(Clone, Copy, Debug)]
 enum Op {
     Start,
-    Flush(wal::Ticket),
+    Flush(wal::Ticket, Instant),
     Prepare(u64),
     RemoveLog(u64),
     ManifestWrite,
@@ -226,6 +229,7 @@ impl Leader {
             stopping: false,
             stopped: false,
             answers: Answers::new(),
+            counts: LeaderCounts::new(),
             ops: BTreeMap::new(),
             next_op: 0,
             out: VecDeque::new(),
@@ -275,7 +279,7 @@ impl Leader {
     /// One turn: Raft, the log, and the sequencer, until none has anything left to do.
     fn settle(&mut self, now: Instant) {
         loop {
-            let proposed = self.propose_waiting();
+            let proposed = self.propose_waiting(now);
             let stepped = self.drain_consensus();
             let persisted = self.settle_persisted(now);
             let sequenced = self.run_sequence(now);
@@ -286,7 +290,7 @@ impl Leader {
         self.ask_rounds(now);
         self.drain_consensus();
         self.answer_ready(now);
-        self.flush_log();
+        self.flush_log(now);
         self.begin_due_checkpoint(now);
         self.send_batch();
         self.finish_stop();
@@ -303,11 +307,14 @@ impl Leader {
         }
         match purpose {
             Op::Start => self.start_io(now, result),
-            Op::Flush(ticket) => self.flushed(now, ticket),
+            Op::Flush(ticket, since) => {
+                self.counts.flushed(since, now);
+                self.flushed(now, ticket);
+            }
             Op::Prepare(number) => self.writer().prepared(number),
             Op::RemoveLog(number) => self.writer().removed(number),
             Op::ManifestWrite => self.manifest_written(),
-            Op::ManifestSync => self.manifest_durable(),
+            Op::ManifestSync => self.manifest_durable(now),
         }
     }
 

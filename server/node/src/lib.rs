@@ -3,6 +3,7 @@
 //! Invariant: the same events in the same order give the same effects, on any runtime.
 #![forbid(unsafe_code)]
 
+pub mod figures;
 pub mod leader;
 pub mod manifest;
 pub mod message;

@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use base::{Change, SliceId};
+use base::{Change, Instant, SliceId};
 use bytes::Bytes;
 use slice::{ReadId, ReadRequest, ReadResult};
 use state::{Applied, Kind, MetaChange, Outcome, TxnPlan, ValueAnswer, ValueNeed};
@@ -39,6 +39,8 @@ pub struct Proposal {
     pub body: Bytes,
     /// What it would add to the store, in bytes (etcd's quota costs); 0 for what frees room.
     pub quota_cost_bytes: u64,
+    /// When it arrived.
+    pub since: Instant,
 }
 
 /// A question that only the leader core can answer.

@@ -6,6 +6,7 @@
 mod admin;
 mod call;
 mod fetch;
+mod gauges;
 mod history;
 mod kv;
 pub mod merge;
@@ -28,6 +29,7 @@ use watch::WatchHub;
 use wire::encode::Header;
 use wire::{Method, Status};
 
+use crate::figures::ShardFigures;
 use crate::message::{ApplyBatch, CallId, Facts, Proposal, ShardId, ToLeader, ToShard};
 use call::Calls;
 pub use call::{CallMeta, LeaderNeed};
@@ -206,6 +208,7 @@ pub struct Shard {
     seq_seen: u64,
     busy: bool,
     no_room: bool,
+    counts: ShardFigures,
     out: VecDeque<ShardEffect>,
 }
 
@@ -235,6 +238,7 @@ impl Shard {
             seq_seen: 0,
             busy: false,
             no_room: false,
+            counts: ShardFigures::default(),
             out: VecDeque::new(),
         }
     }

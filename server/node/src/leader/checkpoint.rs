@@ -66,6 +66,11 @@ impl Checkpoints {
         idle && (self.log_bytes >= self.policy.log_bytes || (old && self.log_bytes > 0))
     }
 
+    /// When the newest one began.
+    pub fn began(&self) -> Instant {
+        self.began
+    }
+
     /// True if none is under way.
     pub fn idle(&self) -> bool {
         matches!(self.stage, Stage::Idle)

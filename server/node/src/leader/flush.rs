@@ -79,16 +79,17 @@ impl Leader {
     }
 
     /// Hands flushes and segment upkeep to the disk, and durability to the group.
-    pub(super) fn flush_log(&mut self) {
+    pub(super) fn flush_log(&mut self, now: Instant) {
         let backlog = match self.writer().waiting_bytes() > LOG_BATCH_BYTES {
             true => Backlog::Long,
             false => Backlog::Short,
         };
         while let Some(flush) = self.writer().poll_flush(backlog) {
             self.flushes.in_flight += 1;
+            self.counts.log_bytes += flush.bytes.len() as u64;
             let request =
                 IoRequest::Write { file: flush.file, offset: flush.offset, bytes: flush.bytes };
-            self.submit(Op::Flush(flush.ticket), request);
+            self.submit(Op::Flush(flush.ticket, now), request);
         }
         while let Some(request) = self.writer().poll_upkeep() {
             let op = match &request {
@@ -129,6 +130,9 @@ impl Leader {
         let before = self.role;
         if (before.term, before.leader) == (term, leader) {
             return;
+        }
+        if leader != 0 && leader != before.leader {
+            self.counts.leader_changes += 1;
         }
         self.role.term = term;
         self.role.leader = leader;

@@ -5,11 +5,13 @@
 
 use std::collections::VecDeque;
 
+use base::Instant;
 use base::limits::LOG_BATCH_BACKLOG_BYTES;
 use state::{Admit, Command, CommandBatch, Kind, Origin, validate};
 use wire::{ApiError, etcdserverpb as pb};
 
 use super::{Leader, Report};
+use crate::figures::Histogram;
 use crate::message::{CallRef, Proposal, ShardId};
 
 /// Commands that wait or are in the log, not yet decided; more are refused (etcd's 5000 entries).
@@ -17,7 +19,7 @@ const UNDECIDED_MAX: usize = 100_000;
 
 /// Commands on their way.
 pub struct Proposals {
-    waiting: VecDeque<(Option<CallRef>, Command)>,
+    waiting: VecDeque<(Option<(CallRef, Instant)>, Command)>,
     waiting_bytes: usize,
     // Calls whose command is in the log, by the command's number.
     pending: VecDeque<(u64, CallRef)>,
@@ -36,10 +38,10 @@ impl Proposals {
         }
     }
 
-    /// Queues a command for the next entry; returns nothing, its number is inside.
+    /// Queues a command for the next entry, with the call that waits for it and when that came.
     pub fn push(
         &mut self,
-        call: Option<CallRef>,
+        call: Option<(CallRef, Instant)>,
         member: u64,
         make: impl FnOnce(Origin) -> Command,
     ) {
@@ -66,17 +68,19 @@ impl Proposals {
         (lost, None)
     }
 
-    fn undecided(&self) -> usize {
+    /// Commands without an outcome.
+    pub fn undecided(&self) -> usize {
         self.waiting.len() + self.pending.len()
     }
 
-    fn next_batch(&mut self) -> CommandBatch {
+    fn next_batch(&mut self, now: Instant, queue: &mut Histogram) -> CommandBatch {
         let mut commands = Vec::new();
         let mut bytes = 0;
         while let Some((call, command)) = self.waiting.pop_front() {
             bytes += command.encoded_bytes();
             self.waiting_bytes -= command.encoded_bytes();
-            if let Some(call) = call {
+            if let Some((call, since)) = call {
+                queue.observe_between(since, now);
                 self.pending.push_back((command.origin.sequence, call));
             }
             commands.push(command);
@@ -150,8 +154,9 @@ impl Leader {
             | Kind::MemberAttributes
             | Kind::ClusterVersion => proposal.body,
         };
-        let kind = proposal.kind;
-        self.proposals.push(Some(call), member, |origin| Command { kind, origin, body });
+        let (kind, since) = (proposal.kind, proposal.since);
+        let call = Some((call, since));
+        self.proposals.push(call, member, |origin| Command { kind, origin, body });
     }
 
     /// Fills in what the leader's dice and settings decide, so that all members compute the same.
@@ -165,12 +170,12 @@ impl Leader {
     }
 
     /// Makes one entry of everything that waits, if the log takes one now. True if it did.
-    pub(super) fn propose_waiting(&mut self) -> bool {
+    pub(super) fn propose_waiting(&mut self, now: Instant) -> bool {
         let may = self.role.leader == self.config.member_id && self.sequence.has_room();
         if !may || self.proposals.waiting.is_empty() || !self.log_takes_more() {
             return false;
         }
-        let entry = self.proposals.next_batch().encode();
+        let entry = self.proposals.next_batch(now, &mut self.counts.queue).encode();
         // A refusal means that leadership is going: the calls are answered when their time is up.
         self.consensus().propose(entry).is_ok()
     }

@@ -39,6 +39,7 @@ pub struct Rounds {
     // Confirmed; waiting for the applied index to reach the key.
     confirmed: BTreeMap<u64, Vec<Waiter>>,
     context: u64,
+    retries: u64,
 }
 
 struct InFlight {
@@ -50,7 +51,13 @@ struct InFlight {
 impl Rounds {
     /// Nobody waits.
     pub fn new() -> Rounds {
-        Rounds { gathering: Vec::new(), in_flight: None, confirmed: BTreeMap::new(), context: 0 }
+        Rounds {
+            gathering: Vec::new(),
+            in_flight: None,
+            confirmed: BTreeMap::new(),
+            context: 0,
+            retries: 0,
+        }
     }
 
     /// A shard wants a read point.
@@ -66,6 +73,7 @@ impl Rounds {
     /// Begins a round if there is reason to; returns its fresh context.
     pub fn begin(&mut self, now: Instant) -> Option<u64> {
         if let Some(stale) = self.in_flight.take_if(|round| now.since(round.asked) >= RETRY) {
+            self.retries += 1;
             let mut waiters = stale.waiters;
             waiters.append(&mut self.gathering);
             self.gathering = waiters;
@@ -105,6 +113,11 @@ impl Rounds {
     pub fn ready(&mut self, applied: u64) -> Vec<Waiter> {
         let later = self.confirmed.split_off(&(applied + 1));
         std::mem::replace(&mut self.confirmed, later).into_values().flatten().collect()
+    }
+
+    /// Rounds that were not answered in time.
+    pub fn retries(&self) -> u64 {
+        self.retries
     }
 
     /// When [`Rounds::begin`] should be called again though nothing happened.

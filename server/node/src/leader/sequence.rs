@@ -18,6 +18,7 @@ use wal::{Entry, EntryKind};
 use wire::etcdserverpb as pb;
 
 use super::{Leader, LeaderConfig, LeaderEffect, Report};
+use crate::figures::APPLY_SLOW;
 use crate::message::{Answer, ApplyBatch, CallId, CallRef, OutcomeAt, ShardId, ToShard};
 
 /// Batches that a shard may be behind before nothing new is decided.
@@ -27,6 +28,8 @@ const BATCHES_BEHIND_MAX: u64 = 256;
 pub struct Sequence {
     committed: VecDeque<Committed>,
     barrier: Option<Barrier>,
+    // When the first barrier of the entry in front rose.
+    waited_since: Option<Instant>,
     fetch: u64,
     batch: ApplyBatch,
     outcomes: BTreeMap<ShardId, Vec<(CallId, OutcomeAt)>>,
@@ -57,6 +60,7 @@ impl Sequence {
         Sequence {
             committed: VecDeque::new(),
             barrier: None,
+            waited_since: None,
             fetch: 0,
             batch: Leader::empty_batch(1, 1),
             outcomes: BTreeMap::new(),
@@ -152,6 +156,7 @@ impl Leader {
             match self.sequencer.apply(at, &command) {
                 Step::Done(applied) => self.decided(at, &command, applied),
                 Step::NeedValues(needs) => {
+                    self.sequence.waited_since.get_or_insert(now);
                     let entry = self.sequence.committed.front_mut().expect("still at the front");
                     entry.commands.push_front(command);
                     self.fetch(needs, Then::Command);
@@ -162,6 +167,9 @@ impl Leader {
     }
 
     fn entry_done(&mut self, now: Instant, at: LogPosition) {
+        if let Some(since) = self.sequence.waited_since.take() {
+            self.counts.applies_slow += u64::from(now.since(since) > APPLY_SLOW);
+        }
         self.sequencer.skip(at);
         self.consensus().handle(now, Event::Applied(at.index));
         // The first entry of our own term: nothing of an older leader is still to come, so leases
@@ -174,11 +182,13 @@ impl Leader {
     }
 
     fn decided(&mut self, at: LogPosition, command: &Command, mut applied: Applied) {
+        self.count(&applied);
         crate::message::extend(&mut self.sequence.batch, &mut applied);
         if command.origin.member != self.config.member_id {
             return;
         }
         let (lost, call) = self.proposals.settle(command.origin.sequence);
+        self.counts.proposals_lost += lost.len() as u64;
         for call in lost {
             self.refuse(call, wire::ApiError::Timeout);
         }
@@ -251,7 +261,10 @@ impl Leader {
 
     fn plan_with(&mut self, call: CallRef, request: pb::TxnRequest, values: &Values) {
         match self.sequencer.plan_txn(&request, values) {
-            Ok(TxnStep::Done(plan)) => self.tell(call, Answer::Plan(plan)),
+            Ok(TxnStep::Done(plan)) => {
+                self.count_read(&plan);
+                self.tell(call, Answer::Plan(plan));
+            }
             Ok(TxnStep::NeedValues(needs)) => self.fetch(needs, Then::Plan { call, request }),
             Err(error) => self.tell(call, Answer::Failed(error)),
         }

@@ -161,7 +161,8 @@ impl Leader {
         self.submit(Op::ManifestSync, IoRequest::Sync { file: FileId::Manifest });
     }
 
-    pub(super) fn manifest_durable(&mut self) {
+    pub(super) fn manifest_durable(&mut self, now: Instant) {
+        self.counts.checkpoint.observe_between(self.checkpoints.began(), now);
         let manifest = self.checkpoints.flipped();
         let (generation, index) = (manifest.generation, manifest.applied_index);
         self.tell_all(|| ToShard::Commit { generation });

@@ -137,7 +137,7 @@ impl Shard {
     ) -> Result<(), Status> {
         validate::size(body.len(), self.config.request_bytes_max)?;
         self.calls.insert(call, Call { waits: Waits::Outcome, since: now });
-        self.proposals.push(Proposal { call, kind, body, quota_cost_bytes });
+        self.proposals.push(Proposal { call, kind, body, quota_cost_bytes, since: now });
         Ok(())
     }
 
@@ -240,7 +240,9 @@ impl Shard {
         let limit = u64::try_from(self.config.request_timeout.as_nanos()).unwrap_or(u64::MAX);
         let Some(deadline) = now.0.checked_sub(limit) else { return };
         for call in self.calls.older_than(Instant(deadline)) {
-            self.calls.remove(call);
+            if let Some(expired) = self.calls.remove(call) {
+                self.count_expired(&expired.waits);
+            }
             self.fail(call, ApiError::Timeout);
         }
     }

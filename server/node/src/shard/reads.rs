@@ -85,6 +85,9 @@ impl Reads {
 impl Shard {
     /// Begins a group of reads; finishes it at once if there is nothing to read.
     pub(super) fn start_reads(&mut self, purpose: Purpose, specs: Vec<RangeSpec>) {
+        if let Purpose::Reply { .. } = purpose {
+            self.counts.ranges += specs.len() as u64;
+        }
         let partition = self.config.partition;
         let jobs: Vec<RangeJob> = specs
             .into_iter()

@@ -193,6 +193,7 @@ impl Shard {
         if request.revision > 0 && request.revision < self.facts.compact_revision {
             return self.end_stream(call, Some(ApiError::Compacted.into()));
         }
+        self.counts.ranges += 1;
         let job = PageJob { call, request, revision, from: None, sent: 0, rows: FIRST_PAGE_ROWS };
         let spec = job.spec();
         self.start_reads(Purpose::Page(job), vec![spec]);
@@ -244,6 +245,7 @@ impl Shard {
         let done = *closing && *open == 0;
         match answer {
             Answer::KeptAlive { lease, ttl } => {
+                self.counts.leases_renewed += u64::from(*ttl > 0);
                 let header = Some(full_header(self.header()));
                 let reply = pb::LeaseKeepAliveResponse { header, id: *lease, ttl: *ttl };
                 self.send(call, Bytes::from(reply.encode_to_vec()));

@@ -1,0 +1,106 @@
+//! Owns what the leader counts of the commands that it decided, and the reading of its figures.
+//! Decides nothing. Invariant: a decided command is counted once, whoever sent it.
+
+use base::ChangeKind;
+use state::{Applied, OpPlan, Outcome, Quota, TxnPlan};
+
+use super::Leader;
+use crate::figures::LeaderFigures;
+
+impl Leader {
+    /// Everything that was counted, and where the member stands.
+    pub fn figures(&self) -> LeaderFigures {
+        let mut counts = self.counts.clone();
+        counts.rounds_slow = self.rounds.retries();
+        let size = self.store_size();
+        LeaderFigures {
+            counts,
+            member_id: self.config.member_id,
+            leader: self.role.leader,
+            committed: self.consensus.as_ref().map_or(0, |group| group.status().commit),
+            applied: self.sequencer.applied().index,
+            proposals_pending: self.proposals.undecided() as u64,
+            revision: self.sequencer.revision(),
+            compact_revision: self.sequencer.compact_revision(),
+            keys: self.sequencer.head().len() as u64,
+            file_bytes: size.file_bytes,
+            used_bytes: size.used_bytes,
+            quota_bytes: match self.config.quota {
+                Quota::Unlimited => 0,
+                Quota::Bytes(bytes) => bytes,
+            },
+            alarms: self.sequencer.alarms().iter().collect(),
+        }
+    }
+
+    /// Counts a decided command.
+    pub(super) fn count(&mut self, applied: &Applied) {
+        let counts = &mut self.counts;
+        for change in &applied.changes {
+            if let ChangeKind::Put { value, .. } = &change.kind {
+                counts.puts += 1;
+                counts.put_bytes += (change.key.len() + value.len()) as u64;
+            }
+        }
+        match &applied.outcome {
+            Outcome::DeleteRange(_) => counts.deletes += 1,
+            Outcome::Txn(plan) => {
+                let ops = operations(plan);
+                counts.deletes += ops.deletes;
+                counts.txns += u64::from(ops.all > 1);
+            }
+            Outcome::LeaseGrant { ttl_s, .. } => {
+                counts.leases_granted += 1;
+                counts.lease_ttl.observe(u64::try_from(*ttl_s).unwrap_or(0));
+            }
+            // Every key of the lease went by itself.
+            Outcome::LeaseRevoke => {
+                counts.leases_revoked += 1;
+                counts.deletes += applied.changes.len() as u64;
+            }
+            Outcome::LeasesExpired { revoked } => {
+                counts.leases_revoked += revoked.len() as u64;
+                counts.leases_expired += revoked.len() as u64;
+                counts.deletes += applied.changes.len() as u64;
+            }
+            Outcome::Failed(_)
+            | Outcome::Put(_)
+            | Outcome::Compact { .. }
+            | Outcome::LeaseCheckpoint
+            | Outcome::Alarm(_)
+            | Outcome::MemberAttributes
+            | Outcome::MemberChange
+            | Outcome::ClusterVersion => {}
+        }
+    }
+
+    /// Counts a transaction that only reads.
+    pub(super) fn count_read(&mut self, plan: &TxnPlan) {
+        self.counts.txns += u64::from(operations(plan).all > 1);
+    }
+}
+
+/// Operations of a transaction and of those inside it.
+struct Operations {
+    all: u64,
+    deletes: u64,
+}
+
+fn operations(plan: &TxnPlan) -> Operations {
+    let mut sum = Operations { all: 0, deletes: 0 };
+    for op in &plan.ops {
+        match op {
+            OpPlan::Range(_) | OpPlan::Put(_) => sum.all += 1,
+            OpPlan::DeleteRange(_) => {
+                sum.all += 1;
+                sum.deletes += 1;
+            }
+            OpPlan::Txn(inner) => {
+                let inner = operations(inner);
+                sum.all += inner.all;
+                sum.deletes += inner.deletes;
+            }
+        }
+    }
+    sum
+}
