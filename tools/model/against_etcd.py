@@ -15,6 +15,7 @@ import queue
 import subprocess
 import sys
 import tempfile
+import threading
 
 import grpc
 
@@ -120,7 +121,7 @@ class Calls:
         call = self.channel.stream_stream("/etcdserverpb.Watch/Watch")(
             iter(outgoing.get, None), timeout=TIMEOUT_SECONDS
         )
-        events = []
+        events, asking = [], None
         try:
             for reply in call:
                 fields = parse(reply)
@@ -135,13 +136,28 @@ class Calls:
                 if asked:
                     return build(events)  # the progress reply: all that was due has been sent
                 if created and wanted == 0 or not created and len(events) >= wanted:
-                    outgoing.put(build([(3, b"")]))
+                    asking = asking or self._ask_for_progress(outgoing)
         except grpc.RpcError as error:
             return f"{error.code()} after {build(events)!r}"
         finally:
+            if asking:
+                asking.set()
             outgoing.put(None)
             call.cancel()
         return build(events)
+
+    @staticmethod
+    def _ask_for_progress(outgoing):
+        """Asks again and again: a request that comes before the watch caught up is dropped."""
+        enough = threading.Event()
+
+        def ask():
+            while not enough.is_set():
+                outgoing.put(build([(3, b"")]))
+                enough.wait(0.2)
+
+        threading.Thread(target=ask, daemon=True).start()
+        return enough
 
 
 def unhex(text):
@@ -184,6 +200,7 @@ def main():
     parser.add_argument("--first-seed", type=int, default=1)
     parser.add_argument("--seeds", type=int, default=20)
     parser.add_argument("--commands", type=int, default=300)
+    parser.add_argument("--width", type=int, default=2000, help="characters of a difference")
     options = parser.parse_args()
     binary = os.path.abspath(options.server) if options.server else peers.distro_bin("etcd")
     fast = ["--unsafe-no-fsync"] if peers.version_of(binary)[0] == "etcd" else []
@@ -202,7 +219,7 @@ def main():
             crashed += 1
         elif difference:
             failed += 1
-            print(f"seed {seed}: {difference}", flush=True)
+            print(f"seed {seed}: {difference[:options.width]}", flush=True)
     print(f"{options.seeds} seeds, {total} commands and watches, {failed} seeds differ, "
           f"{crashed} ended early by a crash of the server")
     return 1 if failed else 0

@@ -75,14 +75,15 @@ class Background:
 class Side:
     """One server, one etcdctl, one case: `run` gives the list of (step, text)."""
 
-    def __init__(self, case, server, ctl, masker, tmp):
+    def __init__(self, case, server, ctl, masker, tmp, ids):
         self.case = case
         self.server = server
         self.ctl = ctl
         self.masker = masker
         self.tmp = tmp
         self.variables = {"p": f"{case.group}{case.number:03d}/", "tmp": tmp,
-                          "EP": server.endpoint, "port": str(server.port)}
+                          "EP": server.endpoint, "port": str(server.port),
+                          "member": f"{ids.get('member', 0):x}"}
         self.environment = {k: v for k, v in os.environ.items() if not k.startswith("ETCD")}
         self.environment["ETCDCTL_API"] = "3"
         self.background = {}

@@ -151,7 +151,7 @@ class Lane:
     def _side(self, case, server, pair):
         tmp = f"{self.home}/tmp/{case.number}-{'etcd' if server is pair.left else 'ours'}"
         masker = Masker(server, pair.ids[server], tmp, case.exact)
-        return Side(case, server, self.ctl, masker, tmp)
+        return Side(case, server, self.ctl, masker, tmp, pair.ids[server])
 
     def _judge(self, name, transcripts):
         left, right = transcripts

@@ -308,6 +308,19 @@ def several_watches_of_one_key(s):
 
 
 @case
+def a_key_that_lived_for_one_txn_has_no_previous_pair(s):
+    w = s.watch()
+    w.create(prev_kv=True)
+    w.reply()
+    add = pb.message("RequestOp", request_put=pb.message("PutRequest", key=s.key("zz")))
+    # Only a delete of everything above a key may stand beside a put in one txn.
+    drop = pb.message("RequestOp", request_delete_range=pb.message(
+        "DeleteRangeRequest", key=s.key("z"), range_end=b"\0", prev_kv=True))
+    s.call("KV/Txn", pb.message("TxnRequest", success=[add, drop]))
+    w.reply()
+
+
+@case
 def a_lease_that_is_revoked(s):
     s.grant(301)
     for name in ("c", "a", "b"):
