@@ -278,17 +278,20 @@ impl RangeJob {
     }
 }
 
+/// Rows that are equal by the target stay in key order, also if the order is descending: etcd's sort
+/// leaves them so as long as a reply is small.
 fn sort_rows(rows: &mut [Row], sort: Sort) {
     use pb::range_request::SortTarget;
-    rows.sort_by(|a, b| match sort.target {
+    let by = |a: &Row, b: &Row| match sort.target {
         SortTarget::Key => a.key.cmp(&b.key),
         SortTarget::Version => a.version.version.cmp(&b.version.version),
         SortTarget::Create => a.version.create.cmp(&b.version.create),
         SortTarget::Mod => a.version.modified.main.cmp(&b.version.modified.main),
         SortTarget::Value => a.value.cmp(&b.value),
-    });
-    if sort.descending {
-        rows.reverse();
+    };
+    match sort.descending {
+        true => rows.sort_by(|a, b| by(b, a)),
+        false => rows.sort_by(by),
     }
 }
 
@@ -355,6 +358,13 @@ mod tests {
         assert_eq!(keys(&output), [b"c", b"d", b"b"]);
         let down = pb::RangeRequest { sort_order: 2, ..request() };
         assert_eq!(keys(&run(&down, vec![row("b", 7), row("c", 3)])), [b"c", b"b"]);
+    }
+
+    #[test]
+    fn equal_rows_keep_the_order_of_keys_also_downwards() {
+        let by_version = pb::RangeRequest { sort_order: 2, sort_target: 1, ..request() };
+        let output = run(&by_version, vec![row("b", 7), row("c", 3), row("d", 5)]);
+        assert_eq!(keys(&output), [b"b", b"c", b"d"]);
     }
 
     #[test]
