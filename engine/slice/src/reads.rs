@@ -122,7 +122,12 @@ impl Slice {
             let job = self.reads.jobs.get_mut(&id).expect("queues name known jobs");
             let (floor, mut work) = (job.floor, job.work.take().expect("one turn at a time"));
             let turn = match &mut work {
-                _ if self.is_compacted(floor) => {
+                Work::Range(_) | Work::Count(_) if self.is_compacted(floor) => {
+                    Turn::Done(ReadResult::Compacted { compact: self.compact })
+                }
+                // Who follows the history is told only when records are really gone: a watch that
+                // keeps up must not be ended by a compaction which lands while it reads.
+                Work::CatchUp(_) if self.is_dropped(floor) => {
                     Turn::Done(ReadResult::Compacted { compact: self.compact })
                 }
                 Work::Range(range) => range.turn(self, id),
@@ -146,6 +151,12 @@ impl Slice {
             }
         }
         if self.reads.ready.is_empty() { Pace::Idle } else { Pace::Busy }
+    }
+
+    /// Are records from this point on gone?
+    fn is_dropped(&mut self, floor: Rev) -> bool {
+        let history = self.past.get();
+        history.is_some_and(|history| floor.main < history.compacted())
     }
 
     /// Is the point below what can be answered rightly?
