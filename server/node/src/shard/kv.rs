@@ -76,7 +76,10 @@ impl Shard {
         }
         self.calls.now_waits(call, Waits::Rows);
         let spec = RangeSpec::of_request(request, Rev::end_of(main));
-        self.start_reads(Purpose::Reply { call, plan: ReplyPlan::Range }, vec![spec]);
+        // The header tells the point of the read: a client watches from the revision after it, and
+        // what is applied while slices answer must not slip in between.
+        let plan = ReplyPlan::Range { revision };
+        self.start_reads(Purpose::Reply { call, plan }, vec![spec]);
     }
 
     fn put(&mut self, now: Instant, call: CallId, message: Bytes) -> Result<(), Status> {

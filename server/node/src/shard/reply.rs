@@ -15,7 +15,10 @@ use super::range::{RangeOutput, RangeSpec};
 #[derive(Debug)]
 pub enum ReplyPlan {
     /// A range of its own.
-    Range,
+    Range {
+        /// Revision of the store when the read began.
+        revision: i64,
+    },
     /// A put.
     Put(PutPlan),
     /// A delete.
@@ -28,7 +31,7 @@ pub enum ReplyPlan {
 pub fn specs(plan: &ReplyPlan) -> Vec<RangeSpec> {
     let mut specs = Vec::new();
     match plan {
-        ReplyPlan::Range => {}
+        ReplyPlan::Range { .. } => {}
         ReplyPlan::Put(put) => put_specs(put, &mut specs),
         ReplyPlan::DeleteRange(delete) => delete_specs(delete, &mut specs),
         ReplyPlan::Txn(txn) => txn_specs(txn, &mut specs),
@@ -59,11 +62,14 @@ fn txn_specs(plan: &TxnPlan, specs: &mut Vec<RangeSpec>) {
     }
 }
 
-/// The reply's bytes. `header.revision` is what a range shows; others show their plan's.
+/// The reply's bytes. Its revision is the plan's, whatever was applied since.
 pub fn encode(plan: ReplyPlan, header: Header, outputs: Vec<RangeOutput>) -> Bytes {
     let mut outputs = outputs.into_iter();
     match plan {
-        ReplyPlan::Range => encode_range(header, &outputs.next().expect("a range has one output")),
+        ReplyPlan::Range { revision } => {
+            let header = Header { revision, ..header };
+            encode_range(header, &outputs.next().expect("a range has one output"))
+        }
         ReplyPlan::Put(put) => {
             let header = Header { revision: put.revision, ..header };
             encode_put(header, prev_row(&put, &mut outputs).as_ref())
@@ -192,4 +198,18 @@ fn txn_response(plan: TxnPlan, outputs: &mut impl Iterator<Item = RangeOutput>) 
         responses.push(pb::ResponseOp { response: Some(response) });
     }
     pb::TxnResponse { header: None, succeeded: plan.succeeded, responses }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_range_tells_the_revision_it_was_read_at_and_not_that_of_its_reply() {
+        let now = Header { cluster_id: 1, member_id: 2, revision: 9, raft_term: 3 };
+        let plan = ReplyPlan::Range { revision: 7 };
+        let message = encode(plan, now, vec![RangeOutput::default()]);
+        let reply = pb::RangeResponse::decode(message).expect("it was encoded just now");
+        assert_eq!(reply.header.expect("every reply has one").revision, 7);
+    }
 }
