@@ -1,0 +1,371 @@
+//! Owns one member made of its pure machines alone: a leader, its shards, a disk in memory, and
+//! channels whose letters and disk requests are worked off in an order that the dice choose.
+//! Never judges an answer. Invariant: letters between two cores arrive in order, as in the daemon.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
+
+use base::{Instant, IoRequest, OpId, Prng, SliceId};
+use bytes::{Bytes, BytesMut};
+use node::leader::checkpoint::CheckpointPolicy;
+use node::leader::compactor::Retention;
+use node::shard::{CallMeta, LeaderNeed, Partition};
+use node::{
+    CallId, Leader, LeaderConfig, LeaderEffect, LeaderEvent, Report, Shard, ShardConfig,
+    ShardEffect, ShardEvent, ShardId, ToLeader, ToShard,
+};
+use wire::{Method, Status};
+
+use crate::disk::MemoryDisk;
+
+/// One Raft tick.
+const HEARTBEAT: Duration = Duration::from_millis(100);
+/// Raft ticks until a member of one must serve.
+const START_TICKS_MAX: u32 = 50;
+
+/// How a member is made.
+#[derive(Clone, Copy, Debug)]
+pub struct Shape {
+    /// How keys are dealt.
+    pub partition: Partition,
+    /// A checkpoint begins after so many bytes of log.
+    pub checkpoint_log_bytes: u64,
+}
+
+/// What a client hears.
+#[derive(Clone, Debug)]
+pub enum Heard {
+    /// The reply of a unary call.
+    Reply(Bytes),
+    /// A message of a stream.
+    Message(Bytes),
+    /// The call ended with an error.
+    Failed(Status),
+    /// The stream ended well.
+    Finished,
+}
+
+enum Letter {
+    ToLeader(ToLeader),
+    ToShard(ToShard),
+}
+
+enum Owner {
+    Leader,
+    Slice(ShardId, SliceId),
+}
+
+struct Pending {
+    owner: Owner,
+    op: OpId,
+    request: IoRequest,
+}
+
+/// The member.
+pub struct Member {
+    shape: Shape,
+    now: Instant,
+    dice: Prng,
+    disk: MemoryDisk,
+    leader: Leader,
+    shards: Vec<Shard>,
+    letters: BTreeMap<(u16, u16), VecDeque<Letter>>,
+    pending: Vec<Pending>,
+    heard: VecDeque<(CallId, Heard)>,
+    next_call: u64,
+    serving: bool,
+    checkpoints: u64,
+}
+
+impl Member {
+    /// A member with an empty data directory, ready to serve.
+    pub fn new(shape: Shape, seed: u64) -> Member {
+        let mut dice = Prng::from_seed(seed);
+        let (now, disk) = (Instant(1), MemoryDisk::default());
+        let (leader, shards) = machines(shape, now, dice.next_u64(), &disk);
+        let mut member = Member {
+            shape,
+            now,
+            dice,
+            disk,
+            leader,
+            shards,
+            letters: BTreeMap::new(),
+            pending: Vec::new(),
+            heard: VecDeque::new(),
+            next_call: 0,
+            serving: false,
+            checkpoints: 0,
+        };
+        member.start();
+        member
+    }
+
+    /// Ends the process without a word and starts it again on the same disk. Of the disk requests
+    /// under way each is done or not, as the dice fall.
+    pub fn crash(&mut self) {
+        for pending in std::mem::take(&mut self.pending) {
+            if self.dice.chance(500) {
+                self.disk.perform(pending.request);
+            }
+        }
+        self.letters.clear();
+        self.heard.clear();
+        self.serving = false;
+        let seed = self.dice.next_u64();
+        (self.leader, self.shards) = machines(self.shape, self.now, seed, &self.disk);
+        self.start();
+    }
+
+    /// Checkpoints that came into force.
+    pub fn checkpoints(&self) -> u64 {
+        self.checkpoints
+    }
+
+    /// Some shard.
+    pub fn any_shard(&mut self) -> ShardId {
+        ShardId(self.dice.below(u64::from(self.shape.partition.shards)) as u16)
+    }
+
+    /// Gives a unary call to a shard; nothing is worked off yet.
+    pub fn unary(&mut self, shard: ShardId, method: Method, message: Bytes) -> CallId {
+        let call = self.name_call();
+        let meta = CallMeta { leader: LeaderNeed::Any };
+        self.event(shard, ShardEvent::Unary { call, method, meta, message });
+        call
+    }
+
+    /// Opens a stream.
+    pub fn open(&mut self, shard: ShardId, method: Method) -> CallId {
+        let call = self.name_call();
+        let meta = CallMeta { leader: LeaderNeed::Any };
+        self.event(shard, ShardEvent::Open { call, method, meta });
+        call
+    }
+
+    /// Gives a shard what a client's connection tells.
+    pub fn event(&mut self, shard: ShardId, event: ShardEvent) {
+        self.shards[usize::from(shard.0)].handle(self.now, event);
+    }
+
+    /// The next thing that a client hears; works off what is needed for it and no more. `None` once
+    /// nothing is left to do.
+    pub fn hear(&mut self) -> Option<(CallId, Heard)> {
+        while self.heard.is_empty() && self.step() {}
+        self.heard.pop_front()
+    }
+
+    /// Works off everything.
+    pub fn settle(&mut self) {
+        while self.step() {}
+    }
+
+    /// Lets a little time pass.
+    pub fn tick(&mut self) {
+        self.now = self.now + Duration::from_micros(20);
+        self.leader.tick(self.now);
+        for shard in &mut self.shards {
+            shard.tick(self.now);
+        }
+    }
+
+    fn start(&mut self) {
+        self.settle();
+        for _ in 0..START_TICKS_MAX {
+            if self.serving {
+                break;
+            }
+            self.now = self.now + HEARTBEAT;
+            self.tick();
+            self.settle();
+        }
+        assert!(self.serving, "a member of one serves soon after its disk has answered");
+        self.heard.clear();
+    }
+
+    fn name_call(&mut self) -> CallId {
+        self.next_call += 1;
+        CallId(self.next_call)
+    }
+
+    /// One turn of every core, then one thing from outside. False if nothing was left to do.
+    fn step(&mut self) -> bool {
+        let mut any = false;
+        for core in 0..self.shape.partition.shards {
+            any |= self.turn(core);
+        }
+        let busy: Vec<(u16, u16)> = self.letters.keys().copied().collect();
+        let choices = busy.len() + self.pending.len();
+        if choices == 0 {
+            return any;
+        }
+        match self.dice.below(choices as u64) as usize {
+            choice if choice < busy.len() => self.deliver(busy[choice]),
+            choice => self.complete(choice - busy.len()),
+        }
+        true
+    }
+
+    fn deliver(&mut self, channel: (u16, u16)) {
+        let letters = self.letters.remove(&channel).expect("listed a moment ago");
+        for letter in letters {
+            match letter {
+                Letter::ToLeader(message) => {
+                    let event = LeaderEvent::From { shard: ShardId(channel.0), message };
+                    self.leader.handle(self.now, event);
+                }
+                Letter::ToShard(message) => {
+                    self.event(ShardId(channel.1), ShardEvent::Told(message));
+                }
+            }
+        }
+    }
+
+    fn complete(&mut self, index: usize) {
+        let Pending { owner, op, request } = self.pending.swap_remove(index);
+        let result = self.disk.perform(request);
+        match owner {
+            Owner::Leader => self.leader.handle(self.now, LeaderEvent::IoDone { op, result }),
+            Owner::Slice(shard, slice) => {
+                self.event(shard, ShardEvent::IoDone { slice, op, result });
+            }
+        }
+    }
+
+    /// Drains the machines of one core.
+    fn turn(&mut self, core: u16) -> bool {
+        let mut any = false;
+        loop {
+            let mut moved = false;
+            while let Some(effect) = self.shards[usize::from(core)].poll_effect() {
+                moved = true;
+                self.shard_effect(core, effect);
+            }
+            if core == 0 {
+                while let Some(effect) = self.leader.poll_effect(self.now) {
+                    moved = true;
+                    self.leader_effect(effect);
+                }
+            }
+            any |= moved;
+            // A busy shard has more to apply or to read than one turn allows.
+            if !moved && !self.shards[usize::from(core)].busy() {
+                return any;
+            }
+        }
+    }
+
+    fn shard_effect(&mut self, core: u16, effect: ShardEffect) {
+        match effect {
+            ShardEffect::Reply { call, message } => self.told(call, Heard::Reply(message)),
+            ShardEffect::Fail { call, error } => self.told(call, Heard::Failed(error)),
+            ShardEffect::Send { call, message } => self.told(call, Heard::Message(message)),
+            ShardEffect::SendParts { call, head, tail } => {
+                let mut whole = BytesMut::from(&head[..]);
+                whole.extend_from_slice(&tail);
+                self.told(call, Heard::Message(whole.freeze()));
+            }
+            ShardEffect::Finish { call } => self.told(call, Heard::Finished),
+            ShardEffect::ToLeader(message) if core == 0 => {
+                let event = LeaderEvent::From { shard: ShardId(0), message };
+                self.leader.handle(self.now, event);
+            }
+            ShardEffect::ToLeader(message) => self.post(core, 0, Letter::ToLeader(message)),
+            ShardEffect::ToShard { shard, message } => {
+                self.post(core, shard.0, Letter::ToShard(message));
+            }
+            ShardEffect::Io { slice, op, request } => {
+                let owner = Owner::Slice(ShardId(core), slice);
+                self.pending.push(Pending { owner, op, request });
+            }
+        }
+    }
+
+    fn leader_effect(&mut self, effect: LeaderEffect) {
+        match effect {
+            LeaderEffect::ToShard { shard: ShardId(0), message } => {
+                self.event(ShardId(0), ShardEvent::Told(message));
+            }
+            LeaderEffect::ToShard { shard, message } => {
+                self.post(0, shard.0, Letter::ToShard(message));
+            }
+            LeaderEffect::Io { op, request } => {
+                self.pending.push(Pending { owner: Owner::Leader, op, request });
+            }
+            LeaderEffect::Report(report) => match report {
+                Report::Serving => self.serving = true,
+                Report::Checkpointed { .. } => self.checkpoints += 1,
+                Report::Broken { what } => panic!("the member calls itself broken: {what}"),
+                Report::Initialized { .. }
+                | Report::Role { .. }
+                | Report::Compacted { .. }
+                | Report::NoSpace
+                | Report::Stopped => {}
+            },
+        }
+    }
+
+    fn post(&mut self, from: u16, to: u16, letter: Letter) {
+        self.letters.entry((from, to)).or_default().push_back(letter);
+    }
+
+    fn told(&mut self, call: CallId, what: Heard) {
+        self.heard.push_back((call, what));
+    }
+}
+
+fn machines(shape: Shape, now: Instant, seed: u64, disk: &MemoryDisk) -> (Leader, Vec<Shard>) {
+    let leader = Leader::new(now, leader_config(shape, seed, disk));
+    let shards = 0..shape.partition.shards;
+    (leader, shards.map(|id| Shard::new(shard_config(shape, ShardId(id), seed))).collect())
+}
+
+fn leader_config(shape: Shape, seed: u64, disk: &MemoryDisk) -> LeaderConfig {
+    LeaderConfig {
+        member_id: 11,
+        cluster_id: 7,
+        name: "twin".to_owned(),
+        peer_urls: vec!["http://localhost:2380".to_owned()],
+        client_urls: vec!["http://localhost:2379".to_owned()],
+        partition: shape.partition,
+        seed,
+        heartbeat: HEARTBEAT,
+        election_timeout: Duration::from_secs(1),
+        quota: state::Quota::Unlimited,
+        txn_ops_max: 128,
+        retention: Retention::Everything,
+        checkpoint: CheckpointPolicy {
+            interval: Duration::from_secs(3600),
+            log_bytes: shape.checkpoint_log_bytes,
+        },
+        log_segments: disk.log_segments(),
+        version: "3.7.0".to_owned(),
+    }
+}
+
+fn shard_config(shape: Shape, id: ShardId, seed: u64) -> ShardConfig {
+    ShardConfig {
+        id,
+        partition: shape.partition,
+        member_id: 11,
+        cluster_id: 7,
+        request_bytes_max: 1_572_864,
+        txn_ops_max: 128,
+        cache_bytes: 1 << 20,
+        watch: watch::Options {
+            cluster_id: 7,
+            member_id: 11,
+            reply_bytes_max: 2 << 20,
+            // Small, so that watches fall behind and read history.
+            stream_bytes_max: 512,
+            copy_bytes_max: 4 << 20,
+            history_bytes_max: 4 << 10,
+            jobs_max: 2,
+            job_watchers_max: 4,
+            watchers_max: 10_000,
+            progress_interval: Duration::from_secs(600),
+            seed,
+        },
+        request_timeout: Duration::from_secs(7),
+    }
+}
