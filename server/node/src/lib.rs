@@ -8,6 +8,7 @@ pub mod leader;
 pub mod manifest;
 pub mod message;
 pub mod shard;
+pub mod snapshot;
 
 pub use leader::{Leader, LeaderConfig, LeaderEffect, LeaderEvent, Report};
 pub use message::{CallId, ShardId, ToLeader, ToShard};

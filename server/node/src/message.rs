@@ -78,6 +78,8 @@ pub enum Question {
         /// Which.
         alarm: i32,
     },
+    /// What a snapshot taken now is made of, besides keys.
+    Snapshot,
     /// Answer when everything that was decided before is in a durable checkpoint.
     Checkpoint,
 }
@@ -117,8 +119,27 @@ pub enum Answer {
     Status(Box<pb::StatusResponse>),
     /// For Alarm GET.
     Alarms(Vec<pb::AlarmMember>),
+    /// For Snapshot.
+    Snapshot(Arc<SnapshotCut>),
     /// Nothing more to say.
     Done,
+}
+
+/// Where a snapshot is taken, and what it holds besides keys, all of one moment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SnapshotCut {
+    /// Revision of the store.
+    pub revision: i64,
+    /// Compact revision; -1 for never.
+    pub compact_revision: i64,
+    /// Term of the last applied entry.
+    pub term: u64,
+    /// Its index.
+    pub index: u64,
+    /// Everything in the meta slice.
+    pub meta: Vec<MetaChange>,
+    /// Version of the storage, for example `3.7.0`.
+    pub version: String,
 }
 
 /// To the leader.

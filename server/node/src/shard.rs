@@ -5,8 +5,10 @@
 
 mod admin;
 mod call;
+mod crc;
 mod fetch;
 mod gauges;
+mod hash;
 mod history;
 mod kv;
 pub mod merge;
@@ -15,7 +17,10 @@ pub mod range;
 mod reads;
 mod reply;
 mod restore;
+mod snapshot;
 mod stream;
+mod walk;
+mod walks;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -33,10 +38,12 @@ use crate::figures::ShardFigures;
 use crate::message::{ApplyBatch, CallId, Facts, Proposal, ShardId, ToLeader, ToShard};
 use call::Calls;
 pub use call::{CallMeta, LeaderNeed};
+use hash::HashQueue;
 use history::HistoryJob;
 pub use partition::Partition;
 use reads::Reads;
 use stream::Streams;
+use walks::Walks;
 
 /// What a slice may do in one turn for those who wait.
 const STEP: StepBudget = StepBudget { changes: 4096, turns: 64 };
@@ -204,6 +211,8 @@ pub struct Shard {
     hub: WatchHub,
     streams: Streams,
     histories: BTreeMap<watch::JobId, HistoryJob>,
+    walks: Walks,
+    hash_queue: HashQueue,
     proposals: Vec<Proposal>,
     seq_seen: u64,
     busy: bool,
@@ -234,6 +243,8 @@ impl Shard {
             hub,
             streams: Streams::new(),
             histories: BTreeMap::new(),
+            walks: Walks::new(),
+            hash_queue: HashQueue::new(),
             proposals: Vec::new(),
             seq_seen: 0,
             busy: false,
@@ -328,6 +339,7 @@ impl Shard {
     fn settle(&mut self) {
         self.pump_slices();
         self.pump_hub();
+        self.pump_walks();
         if !self.proposals.is_empty() {
             let proposals = std::mem::take(&mut self.proposals);
             self.out.push_back(ShardEffect::ToLeader(ToLeader::Propose(proposals)));

@@ -3,6 +3,7 @@
 //! after it came, and at a state that has everything decided before.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use base::Instant;
 use state::{KeepAlive, MemberRole, Quota};
@@ -10,7 +11,7 @@ use wire::{ApiError, etcdserverpb as pb};
 
 use super::rounds::Waiter;
 use super::{Leader, LeaderEffect};
-use crate::message::{Answer, CallId, CallRef, MemberAsk, Question, ShardId, ToShard};
+use crate::message::{Answer, CallId, CallRef, MemberAsk, Question, ShardId, SnapshotCut, ToShard};
 
 /// Calls that wait for more than leadership.
 pub struct Answers {
@@ -101,6 +102,7 @@ impl Leader {
             Question::ChangeMember { id, change } => Answer::Failed(self.refuse_change(id, change)),
             Question::Status => Answer::Status(Box::new(self.status())),
             Question::Alarms { alarm } => Answer::Alarms(self.sequencer.alarms().list(alarm)),
+            Question::Snapshot => Answer::Snapshot(Arc::new(self.snapshot_cut())),
             Question::Checkpoint => return self.answers.wanted.push(call),
         };
         self.tell(call, answer);
@@ -169,6 +171,18 @@ impl Leader {
                 let text = "ringleader: peer URLs cannot be changed in this build";
                 ApiError::Unknown(text.to_owned())
             }
+        }
+    }
+
+    fn snapshot_cut(&self) -> SnapshotCut {
+        let applied = self.sequencer.applied();
+        SnapshotCut {
+            revision: self.sequencer.revision(),
+            compact_revision: self.sequencer.compact_revision(),
+            term: applied.term,
+            index: applied.index,
+            meta: self.sequencer.all_meta(),
+            version: self.sequencer.cluster_version().unwrap_or_default().to_owned(),
         }
     }
 

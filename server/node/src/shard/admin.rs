@@ -9,6 +9,8 @@ use state::Kind;
 use wire::{ApiError, Code, Method, Status, etcdserverpb as pb, health};
 
 use super::Shard;
+use super::call::{Call, Waits};
+use super::hash::HashKind;
 use super::kv::decode;
 use super::reads::Purpose;
 use super::reply::full_header;
@@ -50,6 +52,15 @@ impl Shard {
             Method::Defragment => {
                 let reply = pb::DefragmentResponse { header: None };
                 self.reply(call, Bytes::from(reply.encode_to_vec()));
+            }
+            Method::Hash => {
+                let waits = Waits::HashPoint(HashKind::Whole);
+                self.calls.insert(call, Call { waits, since: now });
+            }
+            Method::HashKv => {
+                let request = decode::<pb::HashKvRequest>(message)?;
+                let waits = Waits::HashPoint(HashKind::At(request.revision));
+                self.calls.insert(call, Call { waits, since: now });
             }
             Method::MoveLeader => self.move_leader(call, decode(message)?)?,
             Method::AuthStatus => {
@@ -124,7 +135,9 @@ impl Shard {
             Answer::Status(reply) => pb::StatusResponse { header, ..*reply }.encode_to_vec(),
             Answer::Alarms(alarms) => pb::AlarmResponse { header, alarms }.encode_to_vec(),
             Answer::Done => pb::CompactionResponse { header }.encode_to_vec(),
-            Answer::KeptAlive { .. } => unreachable!("renewals belong to streams"),
+            Answer::KeptAlive { .. } | Answer::Snapshot(_) => {
+                unreachable!("renewals and snapshots belong to streams")
+            }
         };
         self.calls.remove(call);
         self.reply(call, Bytes::from(message));

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use base::Instant;
 use wire::etcdserverpb as pb;
 
+use super::hash::HashKind;
 use crate::message::CallId;
 
 /// What came with a call besides its message.
@@ -34,6 +35,8 @@ pub enum Waits {
     RangePoint(pb::RangeRequest),
     /// A read point, for this streamed range.
     StreamPoint(pb::RangeRequest),
+    /// A read point, to hash the store there.
+    HashPoint(HashKind),
     /// An answer of the leader.
     Answer,
     /// Rows; the reply is made when they are there.
@@ -72,7 +75,11 @@ impl Calls {
 
     /// Notes a call.
     pub fn insert(&mut self, id: CallId, call: Call) {
-        if matches!(call.waits, Waits::RangePoint(_) | Waits::StreamPoint(_)) {
+        let joins = matches!(
+            call.waits,
+            Waits::RangePoint(_) | Waits::StreamPoint(_) | Waits::HashPoint(_)
+        );
+        if joins {
             self.gathering.push(id);
         }
         let before = self.by_id.insert(id, call);

@@ -164,6 +164,11 @@ impl Shard {
                     self.calls.remove(call);
                     self.stream_at(call, request, *revision);
                 }
+                (Ok(revision), Waits::HashPoint(kind)) => {
+                    let kind = *kind;
+                    self.calls.remove(call);
+                    self.hash_at(call, kind, *revision);
+                }
                 (Err(error), _) => {
                     let error = error.clone();
                     self.calls.remove(call);
@@ -246,6 +251,7 @@ impl Shard {
             if let Some(expired) = self.calls.remove(call) {
                 self.count_expired(&expired.waits);
             }
+            self.forget_stream(call);
             self.fail(call, ApiError::Timeout);
         }
     }

@@ -13,6 +13,7 @@ use super::fetch::FetchJob;
 use super::range::{Ask, Columns, RangeJob, RangeOutput, RangeSpec};
 use super::reply::{self, ReplyPlan};
 use super::stream::PageJob;
+use super::walks::WalkId;
 use super::{Shard, ShardEffect};
 use crate::message::{CallId, ShardId, ToShard};
 
@@ -60,6 +61,8 @@ pub struct Reads {
     history: BTreeMap<ReadId, watch::JobId>,
     // Reads of the scan at start.
     scans: BTreeMap<ReadId, SliceId>,
+    // Reads of hashes and snapshots.
+    walks: BTreeMap<ReadId, WalkId>,
     next: u64,
 }
 
@@ -72,6 +75,7 @@ impl Reads {
             foreign: BTreeMap::new(),
             history: BTreeMap::new(),
             scans: BTreeMap::new(),
+            walks: BTreeMap::new(),
             next: 0,
         }
     }
@@ -127,6 +131,8 @@ impl Shard {
     /// Carries a read to its slice, here or at another shard.
     pub(super) fn send_read(&mut self, read: ReadId, slice: SliceId, request: ReadRequest) {
         if let Some(own) = self.slices.get_mut(&slice) {
+            // Asked in the middle of a turn, it is answered in the next one.
+            self.busy = true;
             return own.read(read, request);
         }
         let from = self.config.id;
@@ -164,6 +170,9 @@ impl Shard {
         if self.scanned(read, &result) {
             return;
         }
+        if let Some(walk) = self.reads.walks.remove(&read) {
+            return self.walk_done(walk, slice, result);
+        }
         if let Some(job) = self.reads.history.remove(&read) {
             return self.history_done(job, slice, result);
         }
@@ -185,6 +194,13 @@ impl Shard {
     pub(super) fn name_history_read(&mut self, job: watch::JobId) -> ReadId {
         let read = self.reads.name();
         self.reads.history.insert(read, job);
+        read
+    }
+
+    /// Names a read of a walk.
+    pub(super) fn name_walk_read(&mut self, walk: WalkId) -> ReadId {
+        let read = self.reads.name();
+        self.reads.walks.insert(read, walk);
         read
     }
 

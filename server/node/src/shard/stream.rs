@@ -49,6 +49,11 @@ pub enum Stream {
         /// The client takes no more for now.
         full: bool,
     },
+    /// A snapshot: the leader is asked, or its walk goes on.
+    Snapshot {
+        /// The client takes no more for now.
+        full: bool,
+    },
     /// `grpc.health.v1.Health/Watch`: one answer, then silence.
     Health,
 }
@@ -124,7 +129,7 @@ impl Shard {
                 self.expected(now, call, method, message)
             }
             // One request is all that these streams take.
-            Some(Stream::Paging { .. } | Stream::Health) => Ok(()),
+            Some(Stream::Paging { .. } | Stream::Snapshot { .. } | Stream::Health) => Ok(()),
         };
         if let Err(error) = result {
             self.end_stream(call, Some(error));
@@ -173,6 +178,10 @@ impl Shard {
                         self.calls.insert(call, Call { waits, since: now });
                     }
                 }
+            }
+            Method::Snapshot => {
+                decode::<pb::SnapshotRequest>(message)?;
+                self.snapshot(call)?;
             }
             Method::HealthWatch => {
                 let request = decode::<health::HealthCheckRequest>(message)?;
@@ -238,8 +247,14 @@ impl Shard {
 
     /// An answer that belongs to a stream. False if it belongs to a unary call.
     pub(super) fn stream_answer(&mut self, call: CallId, answer: &Answer) -> bool {
-        let Some(Stream::KeepAlive { open, closing }) = self.streams.get_mut(&call) else {
-            return matches!(answer, Answer::KeptAlive { .. });
+        let (open, closing) = match self.streams.get_mut(&call) {
+            Some(Stream::KeepAlive { open, closing }) => (open, closing),
+            Some(Stream::Snapshot { .. }) => {
+                self.snapshot_answer(call, answer);
+                return true;
+            }
+            // Their client left meanwhile.
+            _ => return matches!(answer, Answer::KeptAlive { .. } | Answer::Snapshot(_)),
         };
         *open -= 1;
         let done = *closing && *open == 0;
@@ -260,6 +275,7 @@ impl Shard {
             | Answer::Members(_)
             | Answer::Status(_)
             | Answer::Alarms(_)
+            | Answer::Snapshot(_)
             | Answer::Done => unreachable!("a renewal was asked for"),
         }
         true
@@ -275,7 +291,10 @@ impl Shard {
             // A request never came.
             Some(Stream::Expecting(_)) => true,
             // Events keep coming after a half close.
-            Some(Stream::Watch | Stream::Paging { .. } | Stream::Health) | None => false,
+            Some(
+                Stream::Watch | Stream::Paging { .. } | Stream::Snapshot { .. } | Stream::Health,
+            )
+            | None => false,
         };
         if end {
             self.end_stream(call, None);
@@ -285,6 +304,7 @@ impl Shard {
     /// The client left.
     pub(super) fn gone(&mut self, call: CallId) {
         self.calls.remove(call);
+        self.forget_walk(call);
         self.forget_stream(call);
     }
 
@@ -292,7 +312,7 @@ impl Shard {
     pub(super) fn stream_blocked(&mut self, call: CallId) {
         match self.streams.get_mut(&call) {
             Some(Stream::Watch) => self.hub.stream_blocked(StreamId(call.0)),
-            Some(Stream::Paging { full, .. }) => *full = true,
+            Some(Stream::Paging { full, .. } | Stream::Snapshot { full }) => *full = true,
             Some(Stream::KeepAlive { .. } | Stream::Expecting(_) | Stream::Health) | None => {}
         }
     }
@@ -301,6 +321,7 @@ impl Shard {
     pub(super) fn stream_writable(&mut self, call: CallId) {
         match self.streams.get_mut(&call) {
             Some(Stream::Watch) => self.hub.stream_writable(StreamId(call.0)),
+            Some(Stream::Snapshot { full }) => *full = false,
             Some(Stream::Paging { full, held }) => {
                 *full = false;
                 if let Some(job) = held.take() {
@@ -363,6 +384,7 @@ impl Shard {
                 self.fail(call, ApiError::Stopped);
             }
         }
+        self.stop_walks();
         let streams: Vec<CallId> = self.streams.keys().copied().collect();
         for call in streams {
             self.end_stream(call, Some(ApiError::Stopped.into()));
