@@ -221,9 +221,7 @@ impl Nodes {
     /// What lies at `start` has been written, unless it has been taken over or forgotten.
     pub fn wrote(&mut self, start: u32) {
         let Some(slot) = self.by_start.get(&start).copied() else { return };
-        if self.slots[slot as usize].state != (State::Writing { start }) {
-            return;
-        }
+        assert_eq!(self.slots[slot as usize].state, State::Writing { start });
         let bytes = self.heap_bytes(slot);
         self.stats.dirty_pages -= 1;
         self.stats.dirty_bytes -= bytes;
