@@ -150,7 +150,7 @@ fn rev_at(bytes: &[u8], at: u32) -> Rev {
 }
 
 impl BlockMeta {
-    /// Appends the entry. See the picture in `docs/data_file_history.md`.
+    /// Appends the entry. See the picture in `docs/data_file.md`.
     pub fn encode(&self, to: &mut Vec<u8>) {
         put_rev(to, self.first);
         to.put_u32_le(units(self.page.at.offset));

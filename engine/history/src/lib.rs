@@ -7,7 +7,7 @@
 //! Records are gathered into blocks (about 16 KiB), blocks into segment files (about 8 MiB).
 //! A block is written once and never again. What is not in memory is answered with a [`Miss`]
 //! that names the read; the caller reads, calls [`History::supply`] and asks again.
-//! The bytes are drawn in `docs/data_file_history.md`.
+//! The bytes are drawn in `docs/data_file.md`.
 #![forbid(unsafe_code)]
 
 mod block;

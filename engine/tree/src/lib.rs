@@ -4,7 +4,7 @@
 //! Invariant: what a committed root reference names is on disk, whole, and verified byte by byte
 //! against checksums when it is read; an answer is right or it is a [`Miss`] or [`Rot`].
 //!
-//! The bytes are described in docs/data_file_tree.md, the choices in docs/decisions/003-tree.md.
+//! The bytes are described in docs/data_file.md, the choices in docs/decisions/003-tree.md.
 #![forbid(unsafe_code)]
 
 mod cache;

@@ -1,4 +1,4 @@
-//! The bytes on disk are what docs/data_file_tree.md says, to the bit. If this fails, the format
+//! The bytes on disk are what docs/data_file.md says, to the bit. If this fails, the format
 //! has changed: raise its version, or put the old bytes back.
 
 use std::fmt::Write;
