@@ -207,7 +207,10 @@ impl<'a> Batch<'a> {
     /// unknown, whether or not history still has them: no member may tell more than another.
     pub fn new<H: Happening>(happenings: &'a [H], matched: &[u32], compact: i64) -> Batch<'a> {
         let fact = |&position: &u32| Fact::of(&happenings[position as usize], compact);
-        let facts = matched.iter().map(fact).collect();
+        let mut facts: Vec<Fact<'a>> = matched.iter().map(fact).collect();
+        for at in 0..facts.len() {
+            facts[at].previous = before_the_revision(&facts[..=at]);
+        }
         Batch { facts, plain: None, with_previous: None, copied_bytes: 0 }
     }
 
@@ -309,6 +312,19 @@ impl<'a> Fact<'a> {
             (Class::WithPrevious, Previous::Absent) | (Class::Plain, _) => None,
         };
         Event { kind: self.kind, kv: self.kv, prev_kv }
+    }
+}
+
+/// The pair that the last of these replaced, as of the end of the revision before: etcd looks there,
+/// so a pair that came and went within one revision is nobody's previous pair.
+fn before_the_revision<'a>(facts: &[Fact<'a>]) -> Previous<'a> {
+    let (last, earlier) = facts.split_last().expect("one is asked about");
+    match last.previous {
+        Previous::Here(kv) if kv.modified == last.main => {
+            let mut same = earlier.iter().rev().take_while(|fact| fact.main == last.main);
+            same.find(|fact| fact.kv.key == kv.key).map_or(Previous::Absent, |fact| fact.previous)
+        }
+        Previous::Here(_) | Previous::Elsewhere | Previous::Absent => last.previous,
     }
 }
 
