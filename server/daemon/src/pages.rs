@@ -28,7 +28,8 @@ pub fn serve(core: &Rc<Core>, role: Role, request: &HttpRequest, reply: HttpRepl
     if !serves(role, &request.path) {
         return reply.respond(text(StatusCode::NOT_FOUND, "404 page not found\n"));
     }
-    if request.method != Verb::GET && request.method != Verb::HEAD && request.path != "/metrics" {
+    let head = request.method == Verb::HEAD && request.path != "/debug/vars";
+    if request.method != Verb::GET && !head && request.path != "/metrics" {
         return reply.respond(not_allowed());
     }
     match request.path.as_str() {

@@ -71,6 +71,11 @@ pub enum Question {
         /// What should become of it.
         change: MemberAsk,
     },
+    /// A member should join.
+    AddMember {
+        /// Where it is reached.
+        peer_urls: Vec<String>,
+    },
     /// Raft's and the store's figures.
     Status,
     /// Active alarms of a type, 0 for all.

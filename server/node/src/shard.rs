@@ -4,6 +4,7 @@
 //! Invariant: every call gets exactly one end: a reply, a failure, or the client's own leaving.
 
 mod admin;
+mod auth;
 mod call;
 mod crc;
 mod fetch;

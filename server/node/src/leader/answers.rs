@@ -100,6 +100,7 @@ impl Leader {
             Question::Leases => Answer::Leases(self.sequencer.leases_mut().ids_by_expiry(now)),
             Question::Members => Answer::Members(self.members()),
             Question::ChangeMember { id, change } => Answer::Failed(self.refuse_change(id, change)),
+            Question::AddMember { peer_urls } => Answer::Failed(self.refuse_member(&peer_urls)),
             Question::Status => Answer::Status(Box::new(self.status())),
             Question::Alarms { alarm } => Answer::Alarms(self.sequencer.alarms().list(alarm)),
             Question::Snapshot => Answer::Snapshot(Arc::new(self.snapshot_cut())),
@@ -159,6 +160,20 @@ impl Leader {
             granted_ttl: status.granted_ttl_s,
             keys: if keys { self.sequencer.lease_keys(lease) } else { Vec::new() },
         })
+    }
+
+    /// Etcd's checks of a new member come first, so that a mistake is told as such.
+    fn refuse_member(&self, peer_urls: &[String]) -> ApiError {
+        let taken = |url: &String| {
+            self.sequencer.members().iter().any(|member| member.peer_urls.contains(url))
+        };
+        if peer_urls.is_empty() || !peer_urls.iter().all(|url| is_peer_url(url)) {
+            return ApiError::MemberBadUrls;
+        }
+        if peer_urls.iter().any(taken) {
+            return ApiError::PeerUrlExists;
+        }
+        ApiError::Unknown("ringleader: members cannot be added in this build".to_owned())
     }
 
     /// A group of one: strangers are not found, and we can neither go nor be promoted.
@@ -227,5 +242,17 @@ impl Leader {
             },
             downgrade_info: Some(pb::DowngradeInfo::default()),
         }
+    }
+}
+
+/// Scheme, host and port, and nothing after them.
+fn is_peer_url(url: &str) -> bool {
+    let Some((scheme, place)) = url.split_once("://") else { return false };
+    match scheme {
+        "http" | "https" => place.rsplit_once(':').is_some_and(|(host, port)| {
+            !host.is_empty() && !host.contains('/') && port.parse::<u16>().is_ok()
+        }),
+        "unix" | "unixs" => !place.is_empty(),
+        _ => false,
     }
 }

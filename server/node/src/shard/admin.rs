@@ -35,6 +35,10 @@ impl Shard {
             Method::LeaseLeases => self.ask(now, call, Question::Leases),
             Method::MemberList => self.ask(now, call, Question::Members),
             Method::Status => self.ask(now, call, Question::Status),
+            Method::MemberAdd => {
+                let peer_urls = decode::<pb::MemberAddRequest>(message)?.peer_urls;
+                self.ask(now, call, Question::AddMember { peer_urls });
+            }
             Method::MemberRemove => {
                 let id = decode::<pb::MemberRemoveRequest>(message)?.id;
                 self.ask(now, call, Question::ChangeMember { id, change: MemberAsk::Remove });
@@ -63,12 +67,7 @@ impl Shard {
                 self.calls.insert(call, Call { waits, since: now });
             }
             Method::MoveLeader => self.move_leader(call, decode(message)?)?,
-            Method::AuthStatus => {
-                let header = Some(full_header(self.header()));
-                let reply = pb::AuthStatusResponse { header, enabled: false, auth_revision: 1 };
-                self.reply(call, Bytes::from(reply.encode_to_vec()));
-            }
-            Method::Authenticate => return Err(ApiError::AuthNotEnabled.into()),
+            auth if auth.service() == "etcdserverpb.Auth" => self.auth(call, auth, message)?,
             Method::HealthCheck => {
                 let request = decode::<health::HealthCheckRequest>(message)?;
                 let reply = health_of(&request)?;

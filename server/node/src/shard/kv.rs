@@ -138,7 +138,8 @@ impl Shard {
         body: Bytes,
         quota_cost_bytes: u64,
     ) -> Result<(), Status> {
-        validate::size(body.len(), self.config.request_bytes_max)?;
+        let enveloped = body.len() + envelope_bytes(self.config.member_id, body.len());
+        validate::size(enveloped, self.config.request_bytes_max)?;
         self.calls.insert(call, Call { waits: Waits::Outcome, since: now });
         self.proposals.push(Proposal { call, kind, body, quota_cost_bytes, since: now });
         Ok(())
@@ -255,6 +256,15 @@ impl Shard {
             self.fail(call, ApiError::Timeout);
         }
     }
+}
+
+/// What etcd's envelope adds to a request: a header with an id that begins with the member's low 16
+/// bits, and the request's tag and length. Its limit counts both.
+fn envelope_bytes(member_id: u64, body_bytes: usize) -> usize {
+    let varint = |value: u64| (64 - (value | 1).leading_zeros() as usize).div_ceil(7);
+    let id = (member_id & 0xffff) << 48 | 1 << 40;
+    let header = 2 + 1 + 1 + varint(id);
+    header + 1 + varint(body_bytes as u64)
 }
 
 /// Reads a request; what is not a protobuf message is refused as grpc-go does.

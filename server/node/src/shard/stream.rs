@@ -185,7 +185,11 @@ impl Shard {
             }
             Method::HealthWatch => {
                 let request = decode::<health::HealthCheckRequest>(message)?;
-                let reply = admin::health_of(&request)?;
+                // Unlike a check, a watch waits for a service that may come.
+                let unknown = health::HealthCheckResponse {
+                    status: health::health_check_response::ServingStatus::ServiceUnknown as i32,
+                };
+                let reply = admin::health_of(&request).unwrap_or(unknown);
                 self.streams.insert(call, Stream::Health);
                 self.send(call, Bytes::from(reply.encode_to_vec()));
             }
