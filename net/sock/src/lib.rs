@@ -34,5 +34,5 @@ pub use server::Server;
 pub use service::{
     CallHead, CallId, HttpRequest, LeaderNeed, Metadata, Peer, Pressure, Route, Service,
 };
-pub use stats::Stats;
+pub use stats::{FlushTimes, Stats};
 pub use sys::files_max;

@@ -7,6 +7,7 @@ use std::io;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
+use std::time::Instant;
 
 use futures_lite::{AsyncRead, AsyncWrite};
 use tokio::io::ReadBuf;
@@ -38,6 +39,8 @@ pub(crate) struct Pipe<S> {
     ended: bool,
     out: Vec<u8>,
     out_at: usize,
+    /// When the output began to wait, if it is timed.
+    waits_since: Option<Instant>,
     stalled: bool,
     starved: bool,
 }
@@ -54,6 +57,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Pipe<S> {
             ended: false,
             out: Vec::new(),
             out_at: 0,
+            waits_since: None,
             stalled: false,
             starved: false,
         }
@@ -130,6 +134,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Pipe<S> {
     pub(crate) fn put(&mut self, bytes: &[u8]) {
         if self.out.capacity() == 0 {
             self.out = self.core.buffer();
+            self.waits_since = self.core.counters.flushes.begin().then(Instant::now);
             self.out.reserve(WRITE_BYTES_FIRST);
         }
         self.out.extend_from_slice(bytes);
@@ -177,6 +182,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Pipe<S> {
             stats::add(&self.core.counters.sends, 1);
         }
         self.out_at = 0;
+        if let Some(since) = self.waits_since.take() {
+            self.core.counters.flushes.end(since.elapsed());
+        }
         self.core.recycle(std::mem::take(&mut self.out));
         Pin::new(&mut self.stream).poll_flush(context)
     }

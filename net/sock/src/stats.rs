@@ -2,12 +2,18 @@
 //! a gauge is what went in less what came out.
 
 use std::cell::Cell;
+use std::time::Duration;
+
+use crate::hub::Hub;
 
 macro_rules! counters {
     ($($(#[$doc:meta])* $name:ident,)*) => {
         /// Counters as they are kept.
         #[derive(Debug, Default)]
-        pub(crate) struct Counters { $(pub(crate) $name: Cell<u64>,)* }
+        pub(crate) struct Counters {
+            $(pub(crate) $name: Cell<u64>,)*
+            pub(crate) flushes: Flushes,
+        }
 
         /// Counters of one core as read at one moment. Names ending in `_now` are gauges.
         #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -92,4 +98,70 @@ pub(crate) fn sub(gauge: &Cell<u64>, n: u64) {
     let now = gauge.get();
     assert!(n <= now);
     gauge.set(now - n);
+}
+
+/// One flush in so many is timed.
+const FLUSHES_A_SAMPLE: u64 = 16;
+/// Classes of [`FlushTimes`] with a bound.
+pub const FLUSH_CLASSES: usize = 22;
+
+/// How long output waited for the kernel to take it, as they are kept.
+#[derive(Debug, Default)]
+pub(crate) struct Flushes {
+    begun: Cell<u64>,
+    classes: [Cell<u64>; FLUSH_CLASSES + 1],
+    sum_ns: Cell<u64>,
+}
+
+impl Flushes {
+    /// The first byte of a flush was queued; true if this one is to be timed.
+    pub(crate) fn begin(&self) -> bool {
+        add(&self.begun, 1);
+        self.begun.get().is_multiple_of(FLUSHES_A_SAMPLE)
+    }
+
+    /// The kernel took the last byte of a timed one.
+    pub(crate) fn end(&self, took: Duration) {
+        let took_us = took.as_nanos().div_ceil(1_000);
+        let class = (u128::BITS - took_us.saturating_sub(1).leading_zeros()) as usize;
+        add(&self.classes[class.min(FLUSH_CLASSES)], 1);
+        add(&self.sum_ns, u64::try_from(took.as_nanos()).unwrap_or(u64::MAX));
+    }
+}
+
+/// How long output waited for the kernel to take it; one flush in sixteen is timed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FlushTimes {
+    /// Flushes of up to 1, 2, 4 and so on microseconds; the last class has no bound.
+    pub classes: [u64; FLUSH_CLASSES + 1],
+    /// All of them together, in nanoseconds.
+    pub sum_ns: u64,
+}
+
+impl Hub {
+    /// How long output waited so far.
+    pub fn flush_times(&self) -> FlushTimes {
+        let flushes = &self.0.counters.flushes;
+        FlushTimes {
+            classes: std::array::from_fn(|class| flushes.classes[class].get()),
+            sum_ns: flushes.sum_ns.get(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_flush_falls_into_the_class_that_bounds_it() {
+        let flushes = Flushes::default();
+        for nanos in [0, 1_000, 1_001, 2_000, 2_001, u64::MAX] {
+            flushes.sum_ns.set(0);
+            flushes.end(Duration::from_nanos(nanos));
+        }
+        let counts: Vec<u64> = flushes.classes.iter().map(Cell::get).collect();
+        assert_eq!(counts[..4], [2, 2, 1, 0]);
+        assert_eq!(counts[FLUSH_CLASSES], 1);
+    }
 }

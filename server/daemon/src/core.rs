@@ -15,10 +15,16 @@ use node::{
     CallId, Leader, LeaderEffect, LeaderEvent, Shard, ShardEffect, ShardEvent, ShardId, ToLeader,
     ToShard,
 };
+use settings::MetricsDetail;
+use settings::gates::Gates;
 use sock::{Hub, Parcel, Pressure};
+use wire::{Code, Method};
 
 use crate::inside::Inside;
+use crate::looks::{Looks, Then};
 use crate::mesh::Mesh;
+use crate::metrics::{self, Figures};
+use crate::tally::{Stage, Tally};
 use crate::wake::Bell;
 
 /// What crosses between cores.
@@ -29,6 +35,10 @@ pub enum Letter {
     ToShard(ToShard),
     /// A connection that core 0 accepted.
     Connection(Parcel),
+    /// Figures are wanted.
+    Look(u64),
+    /// Here they are.
+    Seen(u64, Box<Figures>),
 }
 
 /// Whose disk request it was.
@@ -43,6 +53,12 @@ pub enum Tag {
 pub struct Shared {
     /// When the process started.
     pub start: Clock,
+    /// How many cores there are.
+    pub cores: usize,
+    /// `--metrics`.
+    pub detail: MetricsDetail,
+    /// `--feature-gates`.
+    pub gates: Gates,
 }
 
 /// One core.
@@ -57,6 +73,9 @@ pub struct Core {
     bell: Rc<Bell>,
     /// Calls made by this process itself.
     pub inside: Inside,
+    /// What is counted of calls and turns.
+    pub tally: Tally,
+    looks: Looks,
     /// The state shared by all cores.
     pub shared: Arc<Shared>,
     report: Box<dyn Fn(Report)>,
@@ -85,6 +104,8 @@ impl Core {
             mesh: RefCell::new(None),
             bell,
             inside: Inside::default(),
+            tally: Tally::new(shared.detail),
+            looks: Looks::default(),
             shared,
             report,
             more_work: Cell::new(false),
@@ -122,9 +143,43 @@ impl Core {
                     self.shard.borrow_mut().handle(now, ShardEvent::Told(message));
                 }
                 Letter::Connection(parcel) => adopt(parcel),
+                Letter::Look(look) => {
+                    self.put(from, Letter::Seen(look, Box::new(self.figures())));
+                }
+                Letter::Seen(look, figures) => self.looks.add(look, *figures),
             }
         }
         self.bell.ring();
+    }
+
+    /// A call of the network begins.
+    pub fn begin(&self, call: CallId, method: Method, client: Option<&str>) {
+        let since = match self.shared.detail {
+            MetricsDetail::Basic => Instant(0),
+            MetricsDetail::Extensive => self.now(),
+        };
+        self.tally.began(call, method, client, since);
+    }
+
+    /// Adds up the figures of all cores; `then` gets the sum.
+    pub fn look(&self, then: Then) {
+        let others = self.shared.cores - 1;
+        if let Some(look) = self.looks.begin(self.figures(), others, then) {
+            let own = usize::from(self.id.0);
+            for core in (0..self.shared.cores).filter(|core| *core != own) {
+                self.put(core, Letter::Look(look));
+            }
+        }
+    }
+
+    fn figures(&self) -> Figures {
+        Figures {
+            calls: self.tally.read(),
+            shard: self.shard.borrow().figures(),
+            leader: self.leader.as_ref().map(|leader| leader.borrow().figures()),
+            network: self.hub.stats(),
+            socket: metrics::socket(&self.hub.flush_times()),
+        }
     }
 
     /// Asks the leader to stop in order.
@@ -157,6 +212,7 @@ impl Core {
 
     /// One turn: everything that has arrived is worked off, until no machine has an effect left.
     pub fn turn(&self) {
+        self.tally.turn();
         let now = self.now();
         for (tag, result) in self.disk.take_done() {
             match (tag, &self.leader) {
@@ -171,8 +227,12 @@ impl Core {
             }
         }
         loop {
+            let lap = self.tally.lap(Stage::Encode);
             let shard = self.drain_shard(now);
+            self.tally.lapped(Stage::Encode, lap);
+            let lap = self.tally.lap(Stage::Apply);
             let leader = self.drain_leader(now);
+            self.tally.lapped(Stage::Apply, lap);
             if !shard && !leader {
                 break;
             }
@@ -198,13 +258,22 @@ impl Core {
             ShardEffect::Fail { call, error } if Inside::owns(call) => {
                 self.inside.fail(call, error);
             }
-            ShardEffect::Reply { call, message } => self.hub.reply(outer(call), message),
-            ShardEffect::Fail { call, error } => self.hub.finish(outer(call), &error),
+            ShardEffect::Reply { call, message } => {
+                self.tally.sent(call, message.len());
+                self.tally.ended(call, Code::Ok, now);
+                self.hub.reply(outer(call), message);
+            }
+            ShardEffect::Fail { call, error } => {
+                self.tally.ended(call, error.code, now);
+                self.hub.finish(outer(call), &error);
+            }
             ShardEffect::Send { call, message } => {
+                self.tally.sent(call, message.len());
                 let pressure = self.hub.send(outer(call), message);
                 self.feel(call, pressure);
             }
             ShardEffect::SendParts { call, head, tail } => {
+                self.tally.sent(call, head.len() + tail.len());
                 let bytes = u32::try_from(head.len() + tail.len()).expect("below 4 GiB");
                 let mut pressure = self.hub.begin(outer(call), bytes);
                 for part in [head, tail].into_iter().filter(|part| !part.is_empty()) {
@@ -212,7 +281,10 @@ impl Core {
                 }
                 self.feel(call, pressure);
             }
-            ShardEffect::Finish { call } => self.hub.finish(outer(call), &wire::Status::OK),
+            ShardEffect::Finish { call } => {
+                self.tally.ended(call, Code::Ok, now);
+                self.hub.finish(outer(call), &wire::Status::OK);
+            }
             ShardEffect::ToLeader(message) => match &self.leader {
                 Some(leader) => {
                     let event = LeaderEvent::From { shard: self.id, message };
@@ -231,7 +303,8 @@ impl Core {
 
     fn feel(&self, call: CallId, pressure: Pressure) {
         match pressure {
-            Pressure::Room | Pressure::Gone => {}
+            Pressure::Room => {}
+            Pressure::Gone => self.tally.ended(call, Code::Canceled, self.now()),
             Pressure::Full => {
                 self.shard.borrow_mut().handle(self.now(), ShardEvent::Full { call });
             }
@@ -245,6 +318,9 @@ impl Core {
             let effect = leader.borrow_mut().poll_effect(now);
             let Some(effect) = effect else { return any };
             any = true;
+            if let LeaderEffect::ToShard { message: ToShard::Outcomes(_), .. } = effect {
+                self.tally.outcomes();
+            }
             match effect {
                 LeaderEffect::ToShard { shard, message } if shard == self.id => {
                     self.shard.borrow_mut().handle(now, ShardEvent::Told(message));

@@ -4,6 +4,7 @@
 mod config;
 mod core;
 mod inside;
+mod looks;
 mod mesh;
 mod metrics;
 mod news;
@@ -12,6 +13,7 @@ mod ports;
 mod run;
 mod service;
 mod setup;
+mod tally;
 mod wake;
 
 fn main() {

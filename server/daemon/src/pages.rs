@@ -127,13 +127,16 @@ fn health(core: &Rc<Core>, request: &HttpRequest, reply: HttpReply) {
     let next = core.clone();
     call(core, Method::Alarm, encode(&pb::AlarmRequest::default()), move |alarms| {
         if let Some(reason) = alarm_reason(alarms, &excluded) {
+            next.tally.probed(Some(&reason));
             return reply.respond(health_body(Some(reason)));
         }
+        let last = next.clone();
         call(&next, Method::Range, probe(serializable), move |read| {
             let reason = read.err().map(|error| match error.message.as_ref() {
                 "etcdserver: no leader" => "RAFT NO LEADER".to_owned(),
                 other => format!("RANGE ERROR:{other}"),
             });
+            last.tally.probed(reason.as_deref());
             reply.respond(health_body(reason));
         });
     });
@@ -148,7 +151,7 @@ fn alarm_reason(alarms: Result<Bytes, Status>, excluded: &[String]) -> Option<St
         Err(error) => return Some(format!("RANGE ERROR:{}", error.message)),
     };
     let names = response.alarms.iter().map(|alarm| alarm.alarm().as_str_name());
-    let active = names.filter(|name| !excluded.iter().any(|excluded| excluded == name)).last();
+    let active = names.filter(|name| !excluded.iter().any(|excluded| excluded == name)).next_back();
     active.map(|name| format!("ALARM {name}"))
 }
 

@@ -79,7 +79,12 @@ pub fn run(settings: &Settings) -> Result<Ended, String> {
     });
     news::starting(settings, who);
     let stop = Arc::new(AtomicBool::new(false));
-    let shared = Arc::new(Shared { start: Clock::now() });
+    let shared = Arc::new(Shared {
+        start: Clock::now(),
+        cores: usize::from(shards),
+        detail: settings.metrics,
+        gates: settings.gates.clone(),
+    });
     for (core, ends) in mesh::build::<Letter>(usize::from(shards)).into_iter().enumerate() {
         let seed = Seed {
             settings: settings.clone(),

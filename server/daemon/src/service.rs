@@ -38,23 +38,23 @@ impl Service for Front {
     }
 
     fn unary(&self, call: sock::CallId, method: u16, head: CallHead, message: Bytes) {
-        let event = ShardEvent::Unary {
-            call: inner(call),
-            method: known(method),
-            meta: meta(&head),
-            message,
-        };
+        let (call, method) = (inner(call), known(method));
+        self.core.begin(call, method, client(&head));
+        self.core.tally.received(call, message.len());
+        let event = ShardEvent::Unary { call, method, meta: meta(&head), message };
         self.core.tell_shard(event);
     }
 
     fn open(&self, call: sock::CallId, method: u16, head: CallHead) {
-        let event =
-            ShardEvent::Open { call: inner(call), method: known(method), meta: meta(&head) };
-        self.core.tell_shard(event);
+        let (call, method) = (inner(call), known(method));
+        self.core.begin(call, method, client(&head));
+        self.core.tell_shard(ShardEvent::Open { call, method, meta: meta(&head) });
     }
 
     fn message(&self, call: sock::CallId, message: Bytes) {
-        self.core.tell_shard(ShardEvent::Message { call: inner(call), message });
+        let call = inner(call);
+        self.core.tally.received(call, message.len());
+        self.core.tell_shard(ShardEvent::Message { call, message });
     }
 
     fn half_closed(&self, call: sock::CallId) {
@@ -62,7 +62,9 @@ impl Service for Front {
     }
 
     fn gone(&self, call: sock::CallId) {
-        self.core.tell_shard(ShardEvent::Gone { call: inner(call) });
+        let call = inner(call);
+        self.core.tally.ended(call, Code::Canceled, self.core.now());
+        self.core.tell_shard(ShardEvent::Gone { call });
     }
 
     fn drained(&self, call: sock::CallId) {
@@ -80,6 +82,11 @@ fn inner(call: sock::CallId) -> CallId {
 
 fn known(method: u16) -> Method {
     Method::ALL[usize::from(method)]
+}
+
+/// What the client calls its version, if that is text.
+fn client(head: &CallHead) -> Option<&str> {
+    head.metadata.as_ref()?.client_api_version.as_ref()?.to_str().ok()
 }
 
 fn meta(head: &CallHead) -> CallMeta {

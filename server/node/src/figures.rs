@@ -183,6 +183,12 @@ impl LeaderCounts {
     }
 }
 
+impl Default for LeaderCounts {
+    fn default() -> LeaderCounts {
+        LeaderCounts::new()
+    }
+}
+
 /// What the leader counted, and where it stands.
 #[derive(Clone, Debug)]
 pub struct LeaderFigures {
