@@ -71,6 +71,9 @@ pub struct Manifest {
 pub enum ManifestError {
     /// Both slots are empty: a new data directory.
     Absent,
+    /// The very first manifest was not written to its end, and no other ever was: if there is no
+    /// log either, the directory is as good as new.
+    Unborn,
     /// Something stands there, but neither slot is whole.
     Rot,
     /// Written by a newer program.
@@ -135,11 +138,15 @@ impl Manifest {
         }
         let newer = slots.iter().find_map(|slot| match slot {
             Err(error @ ManifestError::NewerFormat { .. }) => Some(*error),
-            Ok(_) | Err(ManifestError::Absent | ManifestError::Rot) => None,
+            Ok(_) | Err(ManifestError::Absent | ManifestError::Unborn | ManifestError::Rot) => None,
         });
         match newer {
             Some(error) => Err(error),
             None if file.iter().all(|byte| *byte == 0) => Err(ManifestError::Absent),
+            // Generation 1 has the second slot; the first is written from generation 2 on.
+            None if file.iter().take(SLOT_BYTES).all(|byte| *byte == 0) => {
+                Err(ManifestError::Unborn)
+            }
             None => Err(ManifestError::Rot),
         }
     }
@@ -236,6 +243,15 @@ mod tests {
         let at = new.slot_offset() as usize + 100;
         torn[at] ^= 1;
         assert_eq!(Manifest::choose(&torn.freeze()), Ok(old));
+    }
+
+    #[test]
+    fn a_torn_first_manifest_is_told_from_rot() {
+        let mut torn = file(&[&sample(1)]);
+        torn[SLOT_BYTES + 4] ^= 1;
+        assert_eq!(Manifest::choose(&torn.clone().freeze()), Err(ManifestError::Unborn));
+        torn[0] = 1;
+        assert_eq!(Manifest::choose(&torn.freeze()), Err(ManifestError::Rot));
     }
 
     #[test]

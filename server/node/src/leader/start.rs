@@ -67,7 +67,11 @@ impl Leader {
     fn manifest_read(&mut self, now: Instant, bytes: &Bytes) {
         let text = match Manifest::choose(bytes) {
             Ok(manifest) => return self.open_store(now, manifest),
-            Err(ManifestError::Absent) if self.config.log_segments.is_empty() => {
+            // The log begins after the first manifest is durable: without one nobody was told
+            // anything, and a power cut during the first start only means to start again.
+            Err(ManifestError::Absent | ManifestError::Unborn)
+                if self.config.log_segments.is_empty() =>
+            {
                 return self.genesis(now);
             }
             Err(ManifestError::Absent) => {
@@ -75,7 +79,7 @@ impl Leader {
                  from a backup"
                     .to_owned()
             }
-            Err(ManifestError::Rot) => {
+            Err(ManifestError::Unborn | ManifestError::Rot) => {
                 "both slots of the manifest are damaged; restore the data directory from a backup"
                     .to_owned()
             }
