@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use base::{Instant, IoRequest, IoResult, OpId, Prng, SliceId};
+use base::{Instant, IoError, IoRequest, IoResult, OpId, Prng, SliceId};
 use bytes::Bytes;
 use node::leader::Report;
 use node::{
@@ -59,6 +59,17 @@ pub enum End {
     Broken(String),
 }
 
+/// A disk request that failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Failed {
+    /// Of this kind.
+    pub kind: Kind,
+    /// In this way.
+    pub error: IoError,
+    /// Then.
+    pub at: Instant,
+}
+
 /// What a life is told.
 pub struct Start {
     /// For the leader.
@@ -95,7 +106,7 @@ pub struct Member {
     turns: BTreeSet<Machine>,
     effects: u64,
     requests: u64,
-    failed: Option<(Kind, base::IoError, Instant)>,
+    failed: Option<Failed>,
     fault_seen: u64,
     /// The fingerprint.
     pub trace: Trace,
@@ -156,7 +167,7 @@ impl Member {
     }
 
     /// A request that failed for good reason, and when.
-    pub fn failed(&self) -> Option<(Kind, base::IoError, Instant)> {
+    pub fn failed(&self) -> Option<Failed> {
         self.failed
     }
 
@@ -374,7 +385,7 @@ impl Member {
         {
             self.fault_seen += 1;
             if self.fault_seen == count {
-                self.failed = Some((kind, error, self.now));
+                self.failed = Some(Failed { kind, error, at: self.now });
                 self.disk.fail(ticket, &mut self.dice);
                 self.tell(owner, IoResult::Failed(error));
                 return Ok(());

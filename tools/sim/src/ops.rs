@@ -12,6 +12,8 @@ use pb::compare::{CompareResult, CompareTarget, TargetUnion};
 use pb::request_op::Request as Part;
 use pb::response_op::Response;
 
+use crate::plan::Shape;
+
 /// A request that changes something.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Op {
@@ -128,14 +130,16 @@ pub struct Source {
     pub keys: u64,
     /// Longest value.
     pub value_bytes_max: u64,
+    small_per_mille: u64,
     made: u64,
     leases: i64,
 }
 
 impl Source {
-    /// A source over so many keys.
-    pub fn new(keys: u64, value_bytes_max: u64) -> Source {
-        Source { keys, value_bytes_max, made: 0, leases: 1000 }
+    /// A source as the shape has it.
+    pub fn new(shape: &Shape) -> Source {
+        let Shape { keys, value_bytes_max, small_per_mille, .. } = *shape;
+        Source { keys, value_bytes_max, small_per_mille, made: 0, leases: 1000 }
     }
 
     /// A key; some are long.
@@ -156,7 +160,7 @@ impl Source {
         self.made += 1;
         let mut value = format!("{}.", self.made).into_bytes();
         // Small ones are common, however large the largest may be.
-        let most = match dice.chance(700) {
+        let most = match dice.chance(self.small_per_mille) {
             true => self.value_bytes_max.min(200),
             false => self.value_bytes_max,
         };

@@ -114,55 +114,58 @@ impl Oracle {
         self.claims.push((at, Claim::Rows { key, end, rows }));
     }
 
-    /// The state at the next revision was read back: somebody must have made it.
-    pub fn enter(&mut self, revision: i64, found: Rows) -> Result<(), String> {
+    /// The state at the next revision was read back: somebody must have made it. The model's rows
+    /// are kept, since they share their values.
+    pub fn enter(&mut self, revision: i64, found: &Rows) -> Result<(), String> {
         assert_eq!(revision, self.base() + 1);
         let before = &self.states[&self.base()];
-        if let Some((op, facts)) = self.told.remove(&revision) {
-            let mut rows = before.clone();
-            let made = apply(&op, &mut rows, revision);
-            let same = made.as_ref().is_some_and(|made| same_facts(made, &facts));
-            if !same || rows != found {
-                return Err(format!(
-                    "revision {revision} was told to {op:?} with {facts:?}; it should have told \
-                     {made:?}; {}",
-                    difference(&rows, &found)
-                ));
+        let rows = match self.told.remove(&revision) {
+            Some((op, facts)) => {
+                let mut rows = before.clone();
+                let made = apply(&op, &mut rows, revision);
+                if made.as_ref() != Some(&facts) || rows != *found {
+                    return Err(format!(
+                        "revision {revision} was told to {op:?} with {facts:?}; it should have \
+                         told {made:?}; {}",
+                        difference(&rows, found)
+                    ));
+                }
+                rows
             }
-        } else if !self.explained(revision, &found) {
-            let before = &self.states[&self.base()];
-            return Err(format!(
-                "nobody asked for what revision {revision} did, or not in full: {}; open: {:?}",
-                difference(before, &found),
-                self.open
-            ));
-        }
-        self.states.insert(revision, found);
+            None => self.explain(revision, found)?,
+        };
+        self.states.insert(revision, rows);
         Ok(())
     }
 
     /// Looks for a request that nobody was told about, or a revoke, which tells too little.
-    fn explained(&mut self, revision: i64, found: &Rows) -> bool {
+    fn explain(&mut self, revision: i64, found: &Rows) -> Result<Rows, String> {
         let before = &self.states[&self.base()];
-        for (told, id) in &self.revokes {
+        for (_, id) in self.revokes.iter().filter(|(told, _)| *told == revision) {
             let mut rows = before.clone();
             rows.retain(|_, pair| pair.lease != *id);
-            if *told == revision && rows == *found {
-                return true;
+            if rows == *found {
+                return Ok(rows);
             }
         }
-        let made = self.open.iter().find(|(_, op)| {
+        let made = self.open.iter().find_map(|(call, op)| {
             let mut rows = before.clone();
             let facts = apply(op, &mut rows, revision);
             let changed = facts.is_some_and(|facts| facts.changed() != Some(false));
-            changed && rows == *found
+            (changed && rows == *found).then_some((*call, rows))
         });
-        let Some(call) = made.map(|(call, _)| *call) else { return false };
+        let Some((call, rows)) = made else {
+            return Err(format!(
+                "nobody asked for what revision {revision} did, or not in full: {}; open: {:?}",
+                difference(before, found),
+                self.open
+            ));
+        };
         // A revoke's lease is settled by the list of leases.
         if !matches!(self.open[&call], Op::Revoke(_)) {
             self.open.remove(&call);
         }
-        true
+        Ok(rows)
     }
 
     /// All states up to `revision` are known: everything that was told can be judged.
@@ -179,7 +182,7 @@ impl Oracle {
                 Claim::Idle(op, facts) => {
                     let mut rows = state.clone();
                     let made = apply(&op, &mut rows, at + 1);
-                    if !made.is_some_and(|made| same_facts(&made, &facts)) {
+                    if made.as_ref() != Some(&facts) {
                         return Err(format!("at {at} {op:?} cannot have told {facts:?}"));
                     }
                 }
@@ -244,11 +247,6 @@ impl Oracle {
         self.compacted = compacted;
         self.states = self.states.split_off(&compacted.min(self.base()));
     }
-}
-
-/// Previous pairs may have been asked for or not; all else must be the same.
-fn same_facts(made: &Facts, told: &Facts) -> bool {
-    made == told
 }
 
 fn difference(right: &Rows, found: &Rows) -> String {

@@ -34,6 +34,8 @@ pub struct Shape {
     pub keys: u64,
     /// Longest value in bytes.
     pub value_bytes_max: u64,
+    /// Of a thousand values, how many are short whatever the longest is.
+    pub small_per_mille: u64,
     /// Clients at once.
     pub clients: u64,
     /// Longest pause between a client's requests.
@@ -46,15 +48,16 @@ impl Shape {
         let bulk = dice.chance(25);
         Shape {
             slices: *dice.pick(&[1, 1, 2, 3, 4]),
-            lives: if bulk { 4 } else { 5 + dice.below(4) as u32 },
+            lives: if bulk { 5 } else { 5 + dice.below(4) as u32 },
             cache_bytes: *dice.pick(&[64 << 10, 256 << 10, 8 << 20]),
             checkpoint_interval: Duration::from_millis(*dice.pick(&[5, 30, 200, 2000])),
             checkpoint_log_bytes: *dice.pick(&[8 << 10, 64 << 10, 512 << 10]),
-            keys: if bulk { 8 } else { *dice.pick(&[5, 16, 40, 120]) },
+            keys: if bulk { 6 } else { *dice.pick(&[5, 16, 40, 120]) },
             value_bytes_max: match bulk {
-                true => 600 << 10,
+                true => 500 << 10,
                 false => *dice.pick(&[100, 1000, 1000, 20_000]),
             },
+            small_per_mille: if bulk { 200 } else { 700 },
             clients: *dice.pick(&[1, 3, 8, 20]),
             think: Duration::from_micros(*dice.pick(&[50, 500, 5000, 50_000])),
         }
@@ -157,6 +160,19 @@ const KINDS: [Kind; 8] = [
     Kind::Trim,
 ];
 
+/// Kinds that a fault may pick.
+const FAILING: [Kind; 9] = [
+    Kind::Flush,
+    Kind::Flush,
+    Kind::Prepare,
+    Kind::Remove,
+    Kind::Manifest,
+    Kind::ManifestSync,
+    Kind::Page,
+    Kind::PageSync,
+    Kind::Read,
+];
+
 impl Ending {
     /// Draws one.
     pub fn draw(dice: &mut Prng) -> Ending {
@@ -184,15 +200,24 @@ pub enum Fault {
 }
 
 impl Fault {
+    /// Whether a member that meets this must stop, rather than may. A page of a slice waits for
+    /// room, and a read may have been for what compaction dropped meanwhile.
+    pub fn is_fatal(kind: Kind, error: IoError) -> bool {
+        match kind {
+            Kind::Flush | Kind::Prepare | Kind::Manifest | Kind::ManifestSync | Kind::PageSync => {
+                true
+            }
+            Kind::Page => error != IoError::NoSpace,
+            Kind::Remove | Kind::Trim | Kind::Read => false,
+        }
+    }
+
     /// Draws one. The first life has nothing to flip.
     pub fn draw(dice: &mut Prng, life: u32) -> Fault {
         match dice.below(10) {
             0 | 1 => {
                 let error = *dice.pick(&[IoError::Os(5), IoError::NoSpace]);
-                let kind =
-                    *dice.pick(&[KINDS[0], KINDS[1], KINDS[3], KINDS[4], KINDS[5], KINDS[6]]);
-                let kind = if dice.chance(150) { Kind::Read } else { kind };
-                Fault::Fails(kind, 1 + dice.below(20), error)
+                Fault::Fails(*dice.pick(&FAILING), 1 + dice.below(20), error)
             }
             2 if life > 0 => Fault::Flip,
             3 if life > 0 => Fault::Misdirected,

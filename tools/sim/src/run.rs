@@ -16,7 +16,7 @@ use wal::{Geometry, Header, Position};
 
 use crate::disk::{Damage, Disk, Spot};
 use crate::life::{Life, Stop};
-use crate::member::{End, Member, Start};
+use crate::member::{End, Failed, Member, Start};
 use crate::ops::Source;
 use crate::oracle::Oracle;
 use crate::plan::{Ending, Fault, Pace, Planted, Shape};
@@ -25,6 +25,8 @@ use crate::trace::Trace;
 /// Who the member is, in every run.
 const CLUSTER: u64 = 0xc1;
 const MEMBER: u64 = 0x3e;
+/// A member that was told of a failure says so within this time.
+const NOTICE: Duration = Duration::from_secs(1);
 
 /// What a run came to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -88,7 +90,7 @@ pub fn run(seed: u64, planted: Planted) -> Result<Summary, Failure> {
     let mut dice = Prng::from_seed(seed);
     let shape = Shape::draw(&mut dice);
     let mut run = Run {
-        source: Source::new(shape.keys, shape.value_bytes_max),
+        source: Source::new(&shape),
         dice,
         shape,
         disk: Disk::default(),
@@ -121,20 +123,24 @@ impl Run {
         if matches!(fault, Fault::Flip) {
             self.flip();
         }
-        let end = self.live_once(ending, fault)?;
-        if let End::Broken(what) = end {
-            self.summary.broken += 1;
-            if self.damage.is_empty() && !matches!(fault, Fault::Fails(..)) {
-                return Err(format!("broken without a cause: {what}"));
+        let (end, failed) = self.live_once(ending, fault)?;
+        match end {
+            End::Crash => Ok(()),
+            End::Broken(what) if self.damage.is_empty() && failed.is_none() => {
+                Err(format!("broken without a cause: {what}"))
             }
-            for damage in std::mem::take(&mut self.damage) {
-                self.disk.repair(&damage);
+            End::Broken(_) => {
+                self.summary.broken += 1;
+                for damage in std::mem::take(&mut self.damage) {
+                    self.disk.repair(&damage);
+                }
+                Ok(())
             }
         }
-        Ok(())
     }
 
-    fn live_once(&mut self, ending: Ending, fault: Fault) -> Result<End, String> {
+    /// How the life ended, and the request that failed in it.
+    fn live_once(&mut self, ending: Ending, fault: Fault) -> Result<(End, Option<Failed>), String> {
         let known = self.known();
         let mut dice = Prng::from_seed(self.dice.next_u64());
         let partition = self.shape.partition(&mut dice);
@@ -156,7 +162,7 @@ impl Run {
         let before = self.oracle.base();
         let mut life = Life::new(member, &mut self.oracle, dice, &mut self.next_call);
         let ended = story(&mut life, &self.shape, &mut self.source, ending);
-        let (served, failed) = (life.serving, life.member.failed());
+        let (served, failed, now) = (life.serving, life.member.failed(), life.now());
         let (disk, trace) = life.member.into_disk();
         (self.disk, self.trace) = (disk, trace);
         self.summary.revisions += (self.oracle.base() - before) as u64;
@@ -167,14 +173,20 @@ impl Run {
         };
         self.summary.crashes += 1;
         self.summary.crashes_at_start += u64::from(!served);
-        let _ = failed;
+        let ignored = failed.filter(|failed| {
+            let is_late = failed.at + NOTICE < now;
+            end == End::Crash && is_late && Fault::is_fatal(failed.kind, failed.error)
+        });
+        if let Some(Failed { kind, error, .. }) = ignored {
+            return Err(format!("{kind:?} failed ({error:?}), and the member went on"));
+        }
         let misdirect = matches!(fault, Fault::Misdirected).then(|| self.disk.writes_in_flight());
         self.disk.crash(&mut self.dice);
         if let Some(writes) = misdirect {
             self.misdirect(writes);
         }
         self.summary.checkpoints = self.known().map_or(0, |manifest| manifest.generation);
-        Ok(end)
+        Ok((end, failed))
     }
 
     fn known(&self) -> Option<Manifest> {

@@ -27,7 +27,7 @@ impl Life<'_> {
             let Some((_, found)) = self.rows_at(revision)? else {
                 return Err(Stop::Wrong(format!("revision {revision} is said to be compacted")));
             };
-            self.oracle.enter(revision, found).map_err(Stop::Wrong)?;
+            self.oracle.enter(revision, &found).map_err(Stop::Wrong)?;
         }
         self.oracle.judge(now).map_err(Stop::Wrong)?;
         if self.oracle.state(now) != Some(&rows) {
