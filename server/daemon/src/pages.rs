@@ -150,8 +150,8 @@ fn alarm_reason(alarms: Result<Bytes, Status>, excluded: &[String]) -> Option<St
         }
         Err(error) => return Some(format!("RANGE ERROR:{}", error.message)),
     };
-    let names = response.alarms.iter().map(|alarm| alarm.alarm().as_str_name());
-    let active = names.filter(|name| !excluded.iter().any(|excluded| excluded == name)).next_back();
+    let mut names = response.alarms.iter().map(|alarm| alarm.alarm().as_str_name());
+    let active = names.rfind(|name| !excluded.iter().any(|excluded| excluded == name));
     active.map(|name| format!("ALARM {name}"))
 }
 
