@@ -1,6 +1,6 @@
-//! Owns the snapshot file: what a backup of the store looks like as bytes, written once and read back
-//! by the offline tool. Never reads the store and never touches a file.
-//! Invariant: what passes the reader is what the writer was given, whole, in the same order.
+//! Owns the snapshot file: what a backup of the store looks like as bytes, written once and read
+//! back by the offline tool. Never reads the store and never touches a file. Invariant: what passes
+//! the reader is what the writer was given, whole, in the same order.
 //!
 //! ```text
 //! header (72 bytes), little-endian

@@ -108,7 +108,7 @@ impl std::fmt::Display for FoundingError {
 }
 
 /// Reads `name=peerURL,name=peerURL` and names everybody.
-pub(crate) fn found(
+pub fn found(
     initial: &str,
     token: &str,
     name: &str,

@@ -2,8 +2,9 @@
 //! bytes from the sums of each.
 //! Never looks at the bytes. Invariant: joining in any grouping gives the sum of the whole.
 //!
-//! A run's sum is the remainder of a polynomial over GF(2). Putting `n` bytes behind the run multiplies it
-//! by x^(8n), so a join is one multiplication and one addition. Bit 31 stands for x^0.
+//! A run's sum is the remainder of a polynomial over GF(2). Putting `n` bytes behind the run
+//! multiplies it by x^(8n), so a join is one multiplication and one addition. Bit 31 stands for
+//! x^0.
 
 /// The polynomial without its highest term, lowest power in the highest bit.
 const POLYNOMIAL: u32 = 0x82f6_3b78;

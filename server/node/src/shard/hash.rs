@@ -1,14 +1,14 @@
-//! Owns the hash of the store's history up to a revision, to the byte what etcd's HashKV computes, so
-//! that operators' comparisons and recorded numbers stay good.
-//! Never holds a value longer than its page. Invariant: the hash is a function of the revision and
-//! the compact revision alone.
+//! Owns the hash of the store's history up to a revision, to the byte what etcd's HashKV computes,
+//! so that operators' comparisons and recorded numbers stay good. Never holds a value longer than
+//! its page. Invariant: the hash is a function of the revision and the compact revision alone.
 //!
-//! CRC-32C over `key`, then of each change in the order of revisions: its name (main revision, 8 bytes BE,
-//! `_`, sub, 8 bytes BE, and `t` if it is a tombstone) and its `mvccpb.KeyValue`. Changes up to the compact
-//! revision count only if they are live at the revision asked for; if nothing is alive there, those count
-//! that were live at the compact revision (etcd then skips its test).
+//! CRC-32C over `key`, then of each change in the order of revisions: its name (main revision, 8
+//! bytes BE, `_`, sub, 8 bytes BE, and `t` if it is a tombstone) and its `mvccpb.KeyValue`. Changes
+//! up to the compact revision count only if they are live at the revision asked for; if nothing is
+//! alive there, those count that were live at the compact revision (etcd then skips its test).
 //!
-//! `Maintenance.Hash` answers the same for the newest revision: etcd's own differs from version to version.
+//! `Maintenance.Hash` answers the same for the newest revision: etcd's own differs from version to
+//! version.
 
 use std::collections::{BTreeMap, VecDeque};
 

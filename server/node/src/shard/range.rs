@@ -125,7 +125,8 @@ impl RangeSpec {
     }
 
     /// Can rows be cut off while reading? They can if they come in the order of the reply; and, as
-    /// etcd has it, also if they are sorted without an order being named: then the limit acts first.
+    /// etcd has it, also if they are sorted without an order being named: then the limit acts
+    /// first.
     fn cuts_early(&self) -> bool {
         let named = self.sort.is_some_and(|sort| sort.order == Order::Named);
         self.limit > 0 && !named && self.filter.is_open()
@@ -278,8 +279,8 @@ impl RangeJob {
     }
 }
 
-/// Rows that are equal by the target stay in key order, also if the order is descending: etcd's sort
-/// leaves them so as long as a reply is small.
+/// Rows that are equal by the target stay in key order, also if the order is descending: etcd's
+/// sort leaves them so as long as a reply is small.
 fn sort_rows(rows: &mut [Row], sort: Sort) {
     use pb::range_request::SortTarget;
     let by = |a: &Row, b: &Row| match sort.target {

@@ -1,8 +1,7 @@
 //! Owns the sending of snapshots: the whole store as of one revision, in blobs of 32 KiB that count
-//! down, and the SHA-256 of them all at the end.
-//! Never holds more than its pages: the length that the first message tells is found by a first pass
-//! over the same revision. Invariant: what both passes see is the same, or the stream ends
-//! with an error.
+//! down, and the SHA-256 of them all at the end. Never holds more than its pages: the length that
+//! the first message tells is found by a first pass over the same revision. Invariant: what both
+//! passes see is the same, or the stream ends with an error.
 //!
 //! ```text
 //! ask the leader for a cut --> Counting --all passed--> Sending --all sent--> hash, end
@@ -274,7 +273,8 @@ impl Shard {
         self.send(job.call, Bytes::from(message.encode_to_vec()));
     }
 
-    /// The compact revision passed the point of a snapshot. While nothing was sent, it is taken again.
+    /// The compact revision passed the point of a snapshot. While nothing was sent, it is taken
+    /// again.
     pub(super) fn snapshot_compacted(&mut self, job: &SnapshotJob) {
         match job.stage {
             Stage::Counting => self.ask_for_cut(job.call),

@@ -1,6 +1,6 @@
-//! Owns the walks under way at a shard, and whose they are: hashes and snapshots.
-//! Reads only through slices, here and at other shards. Invariant: a walk does a bounded piece of work
-//! in a turn, and ends with its caller's leaving.
+//! Owns the walks under way at a shard, and whose they are: hashes and snapshots. Reads only
+//! through slices, here and at other shards. Invariant: a walk does a bounded piece of work in a
+//! turn, and ends with its caller's leaving.
 
 use std::collections::BTreeMap;
 
