@@ -1,5 +1,5 @@
 //! Owns the command line of the simulator.
-//! Invariant: a seed that fails is printed with the command that replays it, and the exit code is 1.
+//! Invariant: a seed that fails is printed with the command that replays it; the exit code is 1.
 //!
 //! ```text
 //! sim --seeds 1..400       the kept seeds first, then these
