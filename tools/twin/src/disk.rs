@@ -9,7 +9,7 @@ use base::{FileId, IoRequest, IoResult};
 use bytes::{Bytes, BytesMut};
 
 /// All files of one data directory.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct MemoryDisk {
     files: BTreeMap<FileId, BTreeMap<u64, Bytes>>,
 }
@@ -40,6 +40,19 @@ impl MemoryDisk {
             }
         }
         IoResult::Done
+    }
+
+    /// Every block that was ever written.
+    pub fn blocks(&self) -> Vec<(FileId, u64)> {
+        let blocks = |(file, blocks): (&FileId, &BTreeMap<u64, Bytes>)| {
+            blocks.keys().map(|at| (*file, *at)).collect::<Vec<_>>()
+        };
+        self.files.iter().flat_map(blocks).collect()
+    }
+
+    /// One of them.
+    pub fn block(&self, file: FileId, at: u64) -> Bytes {
+        self.read(file, at, BLOCK_BYTES as u32)
     }
 
     /// Numbers of the log segments, rising.

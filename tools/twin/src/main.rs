@@ -4,16 +4,10 @@
 //! figures of a difference replays it.
 #![forbid(unsafe_code)]
 
-mod disk;
-mod member;
-mod rpc;
-mod run;
-mod watchers;
-
 use std::process::ExitCode;
 use std::time::Instant;
 
-use run::{COMMANDS, Run, Tally};
+use ringleader_twin::run::{self, COMMANDS, Run, Tally};
 
 const USAGE: &str = "usage: twin [--commands N] [--seed S]";
 

@@ -74,14 +74,21 @@ pub struct Member {
     heard: VecDeque<(CallId, Heard)>,
     next_call: u64,
     serving: bool,
+    broken: Option<String>,
     checkpoints: u64,
 }
 
 impl Member {
     /// A member with an empty data directory, ready to serve.
     pub fn new(shape: Shape, seed: u64) -> Member {
+        let member = Member::boot(shape, MemoryDisk::default(), seed);
+        member.unwrap_or_else(|what| panic!("nothing can be wrong with an empty disk: {what}"))
+    }
+
+    /// A member that starts on this disk, or what it says is wrong with it.
+    pub fn boot(shape: Shape, disk: MemoryDisk, seed: u64) -> Result<Member, String> {
         let mut dice = Prng::from_seed(seed);
-        let (now, disk) = (Instant(1), MemoryDisk::default());
+        let now = Instant(1);
         let (leader, shards) = machines(shape, now, dice.next_u64(), &disk);
         let mut member = Member {
             shape,
@@ -95,10 +102,24 @@ impl Member {
             heard: VecDeque::new(),
             next_call: 0,
             serving: false,
+            broken: None,
             checkpoints: 0,
         };
         member.start();
-        member
+        match member.broken.take() {
+            Some(what) => Err(what),
+            None => Ok(member),
+        }
+    }
+
+    /// What the member says is wrong with its disk; it has stopped then.
+    pub fn broken(&self) -> Option<&str> {
+        self.broken.as_deref()
+    }
+
+    /// The disk as it is now.
+    pub fn disk(&self) -> &MemoryDisk {
+        &self.disk
     }
 
     /// Ends the process without a word and starts it again on the same disk. Of the disk requests
@@ -115,6 +136,7 @@ impl Member {
         let seed = self.dice.next_u64();
         (self.leader, self.shards) = machines(self.shape, self.now, seed, &self.disk);
         self.start();
+        assert_eq!(self.broken, None, "a crash breaks nothing");
     }
 
     /// Checkpoints that came into force.
@@ -169,17 +191,23 @@ impl Member {
         }
     }
 
+    /// Lets a Raft tick pass with nothing to do; the log is sealed behind it.
+    pub fn rest(&mut self) {
+        self.now = self.now + HEARTBEAT;
+        self.tick();
+        self.settle();
+    }
+
     fn start(&mut self) {
         self.settle();
         for _ in 0..START_TICKS_MAX {
-            if self.serving {
+            if self.serving || self.broken.is_some() {
                 break;
             }
-            self.now = self.now + HEARTBEAT;
-            self.tick();
-            self.settle();
+            self.rest();
         }
-        assert!(self.serving, "a member of one serves soon after its disk has answered");
+        let started = self.serving || self.broken.is_some();
+        assert!(started, "a member of one serves soon after its disk has answered");
         self.heard.clear();
     }
 
@@ -190,6 +218,9 @@ impl Member {
 
     /// One turn of every core, then one thing from outside. False if nothing was left to do.
     fn step(&mut self) -> bool {
+        if self.broken.is_some() {
+            return false;
+        }
         let mut any = false;
         for core in 0..self.shape.partition.shards {
             any |= self.turn(core);
@@ -245,6 +276,9 @@ impl Member {
                 while let Some(effect) = self.leader.poll_effect(self.now) {
                     moved = true;
                     self.leader_effect(effect);
+                    if self.broken.is_some() {
+                        return true;
+                    }
                 }
             }
             any |= moved;
@@ -295,7 +329,7 @@ impl Member {
             LeaderEffect::Report(report) => match report {
                 Report::Serving => self.serving = true,
                 Report::Checkpointed { .. } => self.checkpoints += 1,
-                Report::Broken { what } => panic!("the member calls itself broken: {what}"),
+                Report::Broken { what } => self.broken = Some(what),
                 Report::Initialized { .. }
                 | Report::Role { .. }
                 | Report::Compacted { .. }

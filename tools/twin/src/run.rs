@@ -163,7 +163,7 @@ impl Run {
         while !sent.is_empty() {
             let Some((call, heard)) = self.member.hear() else {
                 let stuck: Vec<&Request> = sent.values().map(|(request, _)| request).collect();
-                return Err(format!("no answer to {stuck:?}"));
+                return Err(format!("no answer to {stuck:?}; broken: {:?}", self.member.broken()));
             };
             let Some((request, want)) = sent.remove(&call) else {
                 self.stray(call, heard)?;

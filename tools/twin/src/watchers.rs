@@ -10,7 +10,6 @@ use node::{CallId, ShardEvent, ShardId};
 use prost::Message;
 use ringleader_model::{Model, WatchEnd};
 use wire::etcdserverpb::{self as pb, watch_request::RequestUnion};
-use wire::mvccpb::event::EventType;
 use wire::{Method, mvccpb};
 
 use crate::member::{Heard, Member};
@@ -269,12 +268,14 @@ impl Stream {
         }
     }
 
+    /// A watch is told that its past is gone: up to a mark that was in force when it was told.
     fn compacted(&mut self, reply: &pb::WatchResponse, model: &Model) -> Result<(), Wrong> {
-        if !reply.canceled || reply.compact_revision != model.compacted() {
+        let mark = reply.compact_revision;
+        if !reply.canceled || model.compacted() < mark {
             return Err(format!("compacted is {}", model.compacted()));
         }
         if self.watchers.remove(&reply.watch_id).is_some() {
-            return match self.sure + 1 < model.compacted() {
+            return match self.sure + 1 < mark {
                 true => Ok(()),
                 false => Err(format!("it had seen everything up to {}", self.sure)),
             };
@@ -299,14 +300,7 @@ impl Watcher {
             self.last_seen = revision;
             // What was before may have been compacted between the event and its sending.
             let gone = revision - 1 < model.compacted() && event.prev_kv.is_none();
-            // A known difference: of a key that one txn puts and then deletes, etcd's delete event
-            // names the pair before the txn, ours the pair that the txn put.
-            let inner = event.prev_kv.as_ref().filter(|kv| kv.mod_revision == revision);
-            let prev_kv = match inner {
-                _ if gone => None,
-                Some(inner) if event.r#type() == EventType::Delete => Some(inner.clone()),
-                Some(_) | None => want.prev_kv.clone(),
-            };
+            let prev_kv = if gone { None } else { want.prev_kv.clone() };
             let want = mvccpb::Event { prev_kv, ..want };
             if want != *event {
                 return Err(format!("event {index}\n  want {want:?}\n  got  {event:?}"));
