@@ -67,7 +67,7 @@ fn one(seed: u64, at: u64) -> Result<Summary, String> {
         std::process::exit(1);
     }));
     let summary = run(seed, Planted::Nothing).map_err(|failure| failure.to_string())?;
-    if at % TWICE == 0 {
+    if at.is_multiple_of(TWICE) {
         let again = run(seed, Planted::Nothing).map_err(|failure| failure.to_string())?;
         if again != summary {
             return Err(format!("seed {seed} differs: {summary:x?}, then {again:x?}"));

@@ -67,7 +67,8 @@ impl Life<'_> {
         let (sure, most) = (self.oracle.compacted, self.oracle.compacted_max());
         for _ in 0..OLD {
             let revision = 1 + self.dice.below(now as u64) as i64;
-            let found = self.rows_at(revision)?;
+            let found = self.rows_at(revision)?.map(|(_, rows)| rows);
+            let right = self.oracle.state(revision);
             match found {
                 Some(_) if revision < sure => {
                     return Err(Stop::Wrong(format!("{revision} is back, compacted at {sure}")));
@@ -75,12 +76,10 @@ impl Life<'_> {
                 None if most <= revision => {
                     return Err(Stop::Wrong(format!("{revision} is gone, compacted at {most}")));
                 }
-                None => {}
-                Some((_, rows)) => {
-                    if self.oracle.state(revision).is_some_and(|right| *right != rows) {
-                        return Err(Stop::Wrong(format!("the past changed at {revision}")));
-                    }
+                Some(rows) if right.is_some_and(|right| *right != rows) => {
+                    return Err(Stop::Wrong(format!("the past changed at {revision}")));
                 }
+                Some(_) | None => {}
             }
         }
         Ok(())
