@@ -1,6 +1,6 @@
 //! Throws hostile bytes at every decoder: valid samples with a few changes, and noise.
-//! Never needs more than a stable compiler. Invariant: `fuzz --seed S --iterations 1 TARGET` with the
-//! figures of a panic replays it.
+//! Never needs more than a stable compiler. Invariant: `fuzz --seed S --iterations 1 TARGET` with
+//! the figures of a panic replays it.
 #![forbid(unsafe_code)]
 
 mod formats;
@@ -16,6 +16,9 @@ use bytes::Bytes;
 
 const USAGE: &str = "usage: fuzz [--iterations N] [--seed S] [TARGET...]";
 
+/// Takes one input; panics if a law is broken.
+type Consumer = Box<dyn FnMut(&Bytes)>;
+
 /// One decoder, or several that read the same bytes.
 struct Target {
     name: &'static str,
@@ -23,7 +26,7 @@ struct Target {
     per_mille: u64,
     make: fn(&mut Prng) -> Vec<u8>,
     /// Made once, used for every input.
-    prepare: fn() -> Box<dyn FnMut(&Bytes)>,
+    prepare: fn() -> Consumer,
 }
 
 const TARGETS: &[Target] = &[

@@ -1,5 +1,6 @@
-//! Owns the targets of words between client and server: protobuf requests, gRPC frames, and the texts
-//! of settings. Law: no bytes make a decoder panic, and what it accepts survives another round.
+//! Owns the targets of words between client and server: protobuf requests, gRPC frames, and the
+//! texts of settings. Never opens a socket.
+//! Law: no bytes make a decoder panic, and what it accepts survives another round.
 
 use base::Prng;
 use bytes::Bytes;

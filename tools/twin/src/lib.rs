@@ -1,5 +1,5 @@
-//! Owns one member made of its pure machines, beside the dumb model of etcd, and the comparison of the
-//! two. Never draws a number from anywhere but a seed.
+//! Owns one member made of its pure machines, beside the dumb model of etcd, and the comparison
+//! of the two. Never draws a number from anywhere but a seed.
 //! Invariant: equal seeds give equal runs.
 #![forbid(unsafe_code)]
 

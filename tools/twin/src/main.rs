@@ -1,7 +1,7 @@
 //! Compares one whole member, made of its pure machines and a disk in memory, with the dumb model:
 //! the same random commands for both, every reply and every watched event the same.
-//! Never draws a number from anywhere but its seed. Invariant: `twin --seed S --commands N` with the
-//! figures of a difference replays it.
+//! Never draws a number from anywhere but its seed. Invariant: `twin --seed S --commands N` with
+//! the figures of a difference replays it.
 #![forbid(unsafe_code)]
 
 use std::process::ExitCode;
