@@ -321,8 +321,11 @@ fn before_the_revision<'a>(facts: &[Fact<'a>]) -> Previous<'a> {
     let (last, earlier) = facts.split_last().expect("one is asked about");
     match last.previous {
         Previous::Here(kv) if kv.modified == last.main => {
-            let mut same = earlier.iter().rev().take_while(|fact| fact.main == last.main);
-            same.find(|fact| fact.kv.key == kv.key).map_or(Previous::Absent, |fact| fact.previous)
+            // What the first change of the revision found: between it and this one the key may have
+            // been deleted and put again.
+            let same = earlier.iter().rev().take_while(|fact| fact.main == last.main);
+            let first = same.filter(|fact| fact.kv.key == kv.key).last();
+            first.map_or(Previous::Absent, |fact| fact.previous)
         }
         Previous::Here(_) | Previous::Elsewhere | Previous::Absent => last.previous,
     }
