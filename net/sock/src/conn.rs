@@ -13,7 +13,7 @@ use futures_lite::{AsyncRead, AsyncWrite};
 use crate::http1::Http1;
 use crate::http2::Http2;
 use crate::hub::{Core, Hub};
-use crate::limits::{LINGER_BYTES_MAX, LINGER_MS};
+use crate::limits::{FIRST_LINE_BYTES_MAX, LINGER_BYTES_MAX, LINGER_MS};
 use crate::line::{Line, NEVER_MS};
 use crate::pipe::{Pipe, Read};
 use crate::service::{Peer, Service};
@@ -170,6 +170,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Conn<S> {
         }
         let known = seen.len().min(PREFACE.len());
         if seen[..known] != PREFACE[..known] {
+            match first_line(seen) {
+                FirstLine::Unfinished => return None,
+                FirstLine::Foreign => {
+                    stats::add(&self.seat.core().counters.errors_http1, 1);
+                    return Some(Turn::Close);
+                }
+                FirstLine::Http1 => {}
+            }
             let http1 = Http1::new(&self.seat, seen);
             drop(pipe);
             self.stage = Stage::Http1(Box::new(http1));
@@ -177,9 +185,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Conn<S> {
         }
         if known == PREFACE.len() {
             pipe.untake(seen);
-            let after = seen.split_off(PREFACE.len());
             drop(pipe);
-            match Http2::new(&self.seat, &after, context) {
+            match Http2::new(&self.seat, context) {
                 Ok(http2) => self.stage = Stage::Http2(Box::new(http2)),
                 Err(turn) => return Some(turn),
             }
@@ -227,6 +234,35 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Conn<S> {
                 Read::Bytes(_) | Read::End | Read::Lost => return Turn::Drop,
             }
         }
+    }
+}
+
+/// What a connection that does not begin with the preface begins with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum FirstLine {
+    Http1,
+    /// A TLS client, for example: etcd hangs up without a word, and a client knows what to say of
+    /// that. An answer in HTTP would be taken for a broken record.
+    Foreign,
+    Unfinished,
+}
+
+/// Tells HTTP/1 from the rest by what ends its first line, as etcd does.
+fn first_line(seen: &[u8]) -> FirstLine {
+    let Some(end) = seen.iter().position(|byte| *byte == b'\n') else {
+        return match seen.first() {
+            _ if seen.len() < FIRST_LINE_BYTES_MAX => FirstLine::Unfinished,
+            // Its target is too long, which has an answer.
+            Some(first) if first.is_ascii_alphabetic() => FirstLine::Http1,
+            _ => FirstLine::Foreign,
+        };
+    };
+    let line = seen[..end].strip_suffix(b"\r").unwrap_or(&seen[..end]);
+    let version = line.splitn(3, |byte| *byte == b' ').nth(2);
+    let minor = version.and_then(|version| version.strip_prefix(b"HTTP/1."));
+    match minor.is_some_and(|minor| !minor.is_empty() && minor.iter().all(u8::is_ascii_digit)) {
+        true => FirstLine::Http1,
+        false => FirstLine::Foreign,
     }
 }
 

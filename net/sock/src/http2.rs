@@ -10,17 +10,18 @@ use std::task::{Context, Poll};
 use futures_lite::{AsyncRead, AsyncWrite};
 use h2::server::{Builder, Connection};
 
+use crate::authority::{Authority, Gaps};
 use crate::chunk::Chunk;
 use crate::conn::{Seat, Turn, millis};
 use crate::guard::{Guard, Moment, Offence};
 use crate::limits::{
     CONNECTION_CALLS_MAX, CONNECTION_WINDOW_BYTES, DATA_BYTES_MAX, HEADER_LIST_BYTES_MAX,
-    READ_ROUNDS_MAX, RESETS_UNSEEN_MAX, STREAM_WINDOW_BYTES,
+    READ_ROUNDS_MAX, RESETS_UNSEEN_MAX, STREAM_WINDOW_BYTES, UNFINISHED_BYTES_MAX,
 };
 use crate::line::NEVER_MS;
 use crate::options::Options;
-use crate::pipe::{PipeEnd, Read};
-use crate::scan::{FLAG_END_OR_ACK, FrameKind, Scanner};
+use crate::pipe::{Edited, PipeEnd, Read};
+use crate::scan::{FLAG_END_OR_ACK, FrameKind, HEADER_BYTES, Scanner, Seen};
 use crate::stats;
 
 mod accept;
@@ -46,6 +47,7 @@ enum Alive {
 pub(crate) struct Http2<S> {
     h2: Connection<PipeEnd<S>, Chunk>,
     scanner: Scanner,
+    authority: Authority,
     guard: Guard,
     /// Streams with news for calls that were open before this turn.
     touched: BTreeSet<u32>,
@@ -74,12 +76,8 @@ enum Leaving {
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Http2<S> {
-    /// Begins with the preface in the pipe, and `after` it what else was read.
-    pub(crate) fn new(
-        seat: &Seat<S>,
-        after: &[u8],
-        context: &mut Context<'_>,
-    ) -> Result<Http2<S>, Turn> {
+    /// Begins with the preface in the pipe, and after it what else was read.
+    pub(crate) fn new(seat: &Seat<S>, context: &mut Context<'_>) -> Result<Http2<S>, Turn> {
         let options = &seat.core().options;
         let mut handshake = Box::pin(builder(options).handshake(PipeEnd(seat.pipe.clone())));
         // The whole preface is there and our SETTINGS fit the output: this never waits.
@@ -91,6 +89,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Http2<S> {
         let mut http2 = Http2 {
             h2,
             scanner: Scanner::default(),
+            authority: Authority::new(),
             guard: Guard::new(millis(options.ping_interval_min)),
             touched: BTreeSet::new(),
             reset: Vec::new(),
@@ -99,7 +98,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Http2<S> {
             heard_ms: seat.now_ms(),
             leaving: Leaving::No,
         };
-        match http2.scan(seat, after) {
+        match http2.scan_input(seat) {
             Ok(()) => Ok(http2),
             Err(offence) => Err(http2.offended(seat, offence)),
         }
@@ -198,45 +197,76 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Http2<S> {
         }
     }
 
-    /// Walks over the frame headers of new input.
-    fn scan(&mut self, seat: &Seat<S>, mut bytes: &[u8]) -> Result<(), Offence> {
-        let core = seat.core();
-        while let Some(frame) = self.scanner.next(&mut bytes) {
-            match frame.kind {
-                // News for a call that is taken already; new calls are read when they are taken.
-                FrameKind::Data if frame.stream <= self.newest => {
-                    self.touched.insert(frame.stream);
-                }
-                FrameKind::Headers if frame.stream <= self.newest => {
-                    self.touched.insert(frame.stream);
-                }
-                FrameKind::Reset => self.reset.push(frame.stream),
-                FrameKind::Ping if frame.flags & FLAG_END_OR_ACK == 0 => {
-                    if seat.line.answered.take() {
-                        self.guard.answered();
-                    }
-                }
-                FrameKind::Settings => self.greeted(seat),
-                FrameKind::Data
-                | FrameKind::Headers
-                | FrameKind::Priority
-                | FrameKind::PushPromise
-                | FrameKind::Ping
-                | FrameKind::GoAway
-                | FrameKind::WindowUpdate
-                | FrameKind::Continuation
-                | FrameKind::Unknown => {}
+    /// Looks at new input before h2 does.
+    fn scan_input(&mut self, seat: &Seat<S>) -> Result<(), Offence> {
+        seat.pipe.borrow_mut().edit(|bytes| {
+            let scanned = self.scan(seat, bytes);
+            match scanned {
+                Ok(edited) => (Ok(()), edited),
+                Err(offence) => (Err(offence), Edited { bytes: 0, unfinished: 0 }),
             }
-            if frame.kind == FrameKind::Reset {
+        })
+    }
+
+    /// Walks over the frames of new input, and cuts off what h2 would refuse and etcd does not.
+    fn scan(&mut self, seat: &Seat<S>, bytes: &mut [u8]) -> Result<Edited, Offence> {
+        let (mut gaps, mut end) = (Gaps::default(), 0);
+        loop {
+            let mut rest = &bytes[end..];
+            let Some(frame) = self.scanner.next(&mut rest) else { break };
+            end = bytes.len() - rest.len();
+            if frame.kind == FrameKind::Headers {
+                self.headers(&frame, bytes, end, &mut gaps);
+            }
+            self.seen(seat, &frame)?;
+        }
+        let unfinished = self.scanner.unfinished_headers(bytes.len() - end);
+        Ok(Edited { bytes: gaps.close(bytes), unfinished })
+    }
+
+    /// A HEADERS frame ends there.
+    fn headers(&mut self, frame: &Seen, bytes: &mut [u8], end: usize, gaps: &mut Gaps) {
+        let frame_bytes = HEADER_BYTES + frame.payload_bytes as usize;
+        if end < frame_bytes || UNFINISHED_BYTES_MAX < frame_bytes {
+            return self.authority.lose();
+        }
+        let begin = end - frame_bytes;
+        if let Some(left) = self.authority.strip(&mut bytes[begin..end]) {
+            gaps.add(bytes, begin + left, end);
+        }
+    }
+
+    /// Notes and judges one frame.
+    fn seen(&mut self, seat: &Seat<S>, frame: &Seen) -> Result<(), Offence> {
+        let core = seat.core();
+        match frame.kind {
+            // News for a call that is taken already; new calls are read when they are taken.
+            FrameKind::Data | FrameKind::Headers if frame.stream <= self.newest => {
+                self.touched.insert(frame.stream);
+            }
+            FrameKind::Reset => {
+                self.reset.push(frame.stream);
                 self.guard.finished(seat.line.finished.take());
             }
-            let moment = || Moment {
-                now_ms: core.exact_ms(),
-                is_busy: !seat.line.calls.borrow().is_empty(),
-            };
-            self.guard.judge(&frame, core.now_ms.get(), moment)?;
+            FrameKind::Ping if frame.flags & FLAG_END_OR_ACK == 0 => {
+                if seat.line.answered.take() {
+                    self.guard.answered();
+                }
+            }
+            FrameKind::Settings => self.greeted(seat),
+            FrameKind::Data
+            | FrameKind::Headers
+            | FrameKind::Priority
+            | FrameKind::PushPromise
+            | FrameKind::Ping
+            | FrameKind::GoAway
+            | FrameKind::WindowUpdate
+            | FrameKind::Continuation
+            | FrameKind::Unknown => {}
         }
-        Ok(())
+        let moment =
+            || Moment { now_ms: core.exact_ms(), is_busy: !seat.line.calls.borrow().is_empty() };
+        self.guard.judge(frame, core.now_ms.get(), moment)
     }
 
     fn greeted(&mut self, seat: &Seat<S>) {
@@ -253,8 +283,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Http2<S> {
             self.alive = Alive::Heard;
             self.rest(seat);
         }
-        let pipe = seat.pipe.borrow();
-        pipe.look(|bytes| self.scan(seat, bytes))
+        self.scan_input(seat)
     }
 
     /// Asks for a turn when the client will have been silent for too long.

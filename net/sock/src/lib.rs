@@ -4,6 +4,7 @@
 //! Invariant: bytes of peers can end a call or a connection, never the process, and never take
 //! more memory than `limits` allows.
 
+mod authority;
 mod body;
 mod chunk;
 mod conn;

@@ -19,6 +19,9 @@ pub const DATA_BYTES_MAX: usize = 16 << 10;
 /// cannot be overtaken any more.
 pub const NOTSENT_BYTES: u32 = 128 << 10;
 
+/// An unfinished HEADERS frame that waits for its rest, so that it can be looked at whole.
+pub const UNFINISHED_BYTES_MAX: usize = 9 + DATA_BYTES_MAX;
+
 /// Receive window of one stream. What arrives is taken in the same turn, so a window bounds
 /// what is on the way, not what is in memory (`ASSEMBLING_BYTES_MAX` does).
 pub const STREAM_WINDOW_BYTES: u32 = 1 << 20;
@@ -57,6 +60,8 @@ pub const IDLE_FRAMES_PER_SECOND: u32 = 100;
 /// Calls reset by the client before they were looked at, in one read (h2).
 pub const RESETS_UNSEEN_MAX: usize = 500;
 
+/// The first line of a connection is waited for up to here, to see whether it is HTTP at all.
+pub const FIRST_LINE_BYTES_MAX: usize = 4 << 10;
 /// HTTP/1.1: request line and fields.
 pub const HTTP1_HEAD_BYTES_MAX: usize = 64 << 10;
 /// HTTP/1.1: number of fields.
@@ -76,6 +81,7 @@ pub const BACKLOG: i32 = 1024;
 pub const FILES_RESERVED: u64 = 150;
 
 const _: () = assert!(DATA_BYTES_MAX <= WRITE_BYTES);
+const _: () = assert!(UNFINISHED_BYTES_MAX < READ_BYTES);
 const _: () = assert!(CALL_QUEUE_BYTES_LOW < CALL_QUEUE_BYTES_HIGH);
 const _: () = assert!(CALL_QUEUE_BYTES_HIGH < CONNECTION_QUEUE_BYTES_MAX);
 const _: () = assert!(STREAM_WINDOW_BYTES < CONNECTION_WINDOW_BYTES);

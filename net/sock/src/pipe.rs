@@ -1,6 +1,7 @@
 //! Owns one connection's bytes between the socket and the protocol: input from the core's shared
 //! read buffer, output gathered until the end of the turn. Knows no protocol.
-//! Invariant: the shared read buffer is empty between turns; what h2 left there moves to `held`.
+//! Invariant: the shared read buffer is empty between turns; what h2 left there moves to `held`,
+//! what it may not see yet is in `unfinished`.
 
 use std::cell::RefCell;
 use std::io;
@@ -13,7 +14,7 @@ use futures_lite::{AsyncRead, AsyncWrite};
 use tokio::io::ReadBuf;
 
 use crate::hub::Core;
-use crate::limits::{WRITE_BYTES, WRITE_BYTES_FIRST};
+use crate::limits::{UNFINISHED_BYTES_MAX, WRITE_BYTES, WRITE_BYTES_FIRST};
 use crate::stats;
 
 /// What reading brought.
@@ -28,12 +29,22 @@ pub(crate) enum Read {
     Lost,
 }
 
+/// What is left of input that was looked at.
+pub(crate) struct Edited {
+    /// Of the bytes shown, those in front that count.
+    pub(crate) bytes: usize,
+    /// Of these, those at the end that are to be shown again.
+    pub(crate) unfinished: usize,
+}
+
 /// The bytes of one connection.
 pub(crate) struct Pipe<S> {
     stream: S,
     core: Rc<Core>,
     held: Vec<u8>,
     held_at: usize,
+    /// Input that is shown again when more of it is there.
+    unfinished: Vec<u8>,
     fed_at: usize,
     fed_end: usize,
     ended: bool,
@@ -52,6 +63,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Pipe<S> {
             core,
             held: Vec::new(),
             held_at: 0,
+            unfinished: Vec::new(),
             fed_at: 0,
             fed_end: 0,
             ended: false,
@@ -67,15 +79,20 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Pipe<S> {
     pub(crate) fn read(&mut self, context: &mut Context<'_>) -> Read {
         assert!(!self.has_input());
         let mut scratch = self.core.scratch.borrow_mut();
-        match Pin::new(&mut self.stream).poll_read(context, &mut scratch) {
+        let before = self.unfinished.len();
+        match Pin::new(&mut self.stream).poll_read(context, &mut scratch[before..]) {
             Poll::Pending => Read::Later,
             Poll::Ready(Ok(0)) => {
+                // It stays unfinished: that is the protocol's to judge.
+                (self.held, self.held_at) = (std::mem::take(&mut self.unfinished), 0);
                 self.ended = true;
                 Read::End
             }
             Poll::Ready(Ok(bytes)) => {
+                scratch[..before].copy_from_slice(&self.unfinished);
+                self.unfinished.clear();
                 self.fed_at = 0;
-                self.fed_end = bytes;
+                self.fed_end = before + bytes;
                 stats::add(&self.core.counters.received_bytes, bytes as u64);
                 stats::add(&self.core.counters.receives, 1);
                 Read::Bytes(bytes)
@@ -87,6 +104,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Pipe<S> {
     /// Reads what nobody wants any more.
     pub(crate) fn read_and_forget(&mut self, context: &mut Context<'_>) -> Read {
         (self.held, self.held_at) = (Vec::new(), 0);
+        self.unfinished = Vec::new();
         self.fed_at = self.fed_end;
         let read = self.read(context);
         self.fed_at = self.fed_end;
@@ -98,14 +116,30 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Pipe<S> {
         self.held_at < self.held.len() || self.fed_at < self.fed_end
     }
 
-    /// Shows the bytes just read, which the protocol will take.
-    pub(crate) fn look<T>(&self, look: impl FnOnce(&[u8]) -> T) -> T {
-        look(&self.core.scratch.borrow()[self.fed_at..self.fed_end])
+    /// Shows the input, which may be changed, before the protocol takes it. The answer says how
+    /// much of it counts and how much of that, at the end, is to be shown again with what follows.
+    pub(crate) fn edit<T>(&mut self, edit: impl FnOnce(&mut [u8]) -> (T, Edited)) -> T {
+        if self.held_at < self.held.len() {
+            assert_eq!(self.fed_at, self.fed_end, "one or the other");
+            let (done, edited) = edit(&mut self.held[self.held_at..]);
+            let end = self.held_at + edited.bytes;
+            self.unfinished.extend_from_slice(&self.held[end - edited.unfinished..end]);
+            self.held.truncate(end - edited.unfinished);
+            return done;
+        }
+        let mut scratch = self.core.scratch.borrow_mut();
+        let (done, edited) = edit(&mut scratch[self.fed_at..self.fed_end]);
+        let end = self.fed_at + edited.bytes;
+        assert!(end <= self.fed_end);
+        self.fed_end = end - edited.unfinished;
+        self.unfinished.extend_from_slice(&scratch[self.fed_end..end]);
+        assert!(self.unfinished.len() <= UNFINISHED_BYTES_MAX);
+        done
     }
 
     /// Takes the bytes just read.
     pub(crate) fn take<T>(&mut self, take: impl FnOnce(&[u8]) -> T) -> T {
-        let taken = self.look(take);
+        let taken = take(&self.core.scratch.borrow()[self.fed_at..self.fed_end]);
         self.fed_at = self.fed_end;
         taken
     }

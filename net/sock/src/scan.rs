@@ -9,11 +9,16 @@
 //!  +------------+------+-------+-----------------+-----------+
 //! ```
 
+use crate::limits::DATA_BYTES_MAX;
+
 /// Bytes of a frame header.
 pub(crate) const HEADER_BYTES: usize = 9;
 
 /// END_STREAM of DATA and HEADERS, ACK of SETTINGS and PING.
 pub(crate) const FLAG_END_OR_ACK: u8 = 1;
+
+/// No CONTINUATION follows.
+pub(crate) const FLAG_END_HEADERS: u8 = 4;
 
 /// A frame of the client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -91,6 +96,29 @@ impl Scanner {
         let stream = u32::from_be_bytes([a, b, c, d]) & 0x7fff_ffff;
         let payload_bytes = length_of(&self.header);
         Some(Seen { kind: FrameKind::of(kind), flags, stream, payload_bytes })
+    }
+}
+
+impl Scanner {
+    /// Ends a piece of `piece_bytes`: how many bytes at its end belong to a HEADERS frame, or to
+    /// what may become one, of which more is to come. Those must be shown again, with the rest.
+    /// None of a frame that is spread over CONTINUATION or too large: h2 knows what to do with it.
+    pub(crate) fn unfinished_headers(&mut self, piece_bytes: usize) -> usize {
+        let [_, _, _, kind, flags, ..] = self.header;
+        let mut seen = self.header_bytes;
+        if 3 < seen && FrameKind::of(kind) != FrameKind::Headers {
+            return 0;
+        }
+        if seen == HEADER_BYTES {
+            let length = length_of(&self.header);
+            if flags & FLAG_END_HEADERS == 0 || DATA_BYTES_MAX < length as usize {
+                return 0;
+            }
+            seen += (length - self.payload_left) as usize;
+        }
+        assert!(seen <= piece_bytes, "it was given back before");
+        self.header_bytes = 0;
+        seen
     }
 }
 
