@@ -10,8 +10,7 @@
 //!
 //! Beside each start stand four bytes of the key, behind what all keys of the node share. A search
 //! compares those first, so that it touches one or two cells instead of six: with leaves that
-//! are not in the processor's cache that is most of its cost. They are hints: the answer is always
-//! checked against the keys, and a wrong hint costs time only.
+//! are not in the processor's cache that is most of its cost.
 
 mod edit;
 mod split;
@@ -33,7 +32,7 @@ pub(crate) struct Page {
     level: u8,
     cells: Vec<u8>,
     places: Vec<Place>,
-    /// Bytes that all keys begin with, as far as we know.
+    /// So many bytes all real keys begin with alike; they may share more.
     shared: u32,
     run: Run,
 }
@@ -143,10 +142,24 @@ impl Page {
     pub fn search(&self, key: &[u8]) -> Result<usize, usize> {
         let head = self.head(key);
         let low = self.places.partition_point(|place| place.head < head);
-        let alike = self.places[low..].iter().take_while(|place| place.head == head).count();
-        match self.search_in(low..low + alike, key) {
-            Err(index) if !self.fits(index, key) => self.search_in(0..self.count(), key),
-            found => found,
+        let alike = self.places[low..].partition_point(|place| place.head == head);
+        let index = match self.search_in(low..low + alike, key) {
+            Ok(index) => return Ok(index),
+            Err(index) => index,
+        };
+        // Heads tell keys apart that begin with what all share; others lie on one side of all.
+        match self.shared() {
+            shared if key.starts_with(shared) => Err(index),
+            shared if key < shared => Err(self.first_real()),
+            _ => Err(self.count()),
+        }
+    }
+
+    /// What all real keys begin with.
+    fn shared(&self) -> &[u8] {
+        match self.first_real() < self.count() {
+            true => &self.key(self.first_real())[..self.shared as usize],
+            false => &[],
         }
     }
 
@@ -163,12 +176,8 @@ impl Page {
         Err(low)
     }
 
-    /// Whether an absent key belongs at `index`.
-    fn fits(&self, index: usize, key: &[u8]) -> bool {
-        (index == 0 || self.key(index - 1) < key)
-            && (index == self.count() || key < self.key(index))
-    }
-
+    /// Four bytes behind the shared ones. Of two keys that share them, the one with the lower head
+    /// is the lower; equal heads say nothing.
     fn head(&self, key: &[u8]) -> u32 {
         let rest = key.get(self.shared as usize..).unwrap_or(&[]);
         match rest.first_chunk::<4>() {

@@ -315,8 +315,8 @@ impl<'a> Fact<'a> {
     }
 }
 
-/// The pair that the last of these replaced, as of the end of the revision before: etcd looks there,
-/// so a pair that came and went within one revision is nobody's previous pair.
+/// The pair that the last of these replaced, as of the end of the revision before: etcd looks
+/// there, so a pair that came and went within one revision is nobody's previous pair.
 fn before_the_revision<'a>(facts: &[Fact<'a>]) -> Previous<'a> {
     let (last, earlier) = facts.split_last().expect("one is asked about");
     match last.previous {

@@ -254,7 +254,8 @@ fn bad<S: AsyncRead + AsyncWrite + Unpin>(seat: &Seat<S>, why: &Bad) -> Step {
     let mut pipe = seat.pipe.borrow_mut();
     let text = format!("{} {reason}{detail}", status.as_u16());
     let head = format!(
-        "HTTP/1.1 {} {reason}\r\nContent-Type: text/plain; charset=utf-8\r\nConnection: close\r\n\r\n",
+        "HTTP/1.1 {} {reason}\r\nContent-Type: text/plain; charset=utf-8\r\n\
+         Connection: close\r\n\r\n",
         status.as_u16()
     );
     pipe.put(head.as_bytes());

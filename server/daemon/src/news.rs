@@ -26,7 +26,8 @@ pub fn report(settings: &Settings, who: Identity, report: &Report) {
     let member = hex(who.member_id);
     match report {
         Report::Initialized { generation, revision } => {
-            journal::info!("opened the store", "generation" => *generation, "revision" => *revision);
+            journal::info!("opened the store", "generation" => *generation,
+                "revision" => *revision);
         }
         Report::Role { term, leader } if *leader == who.member_id => {
             let became = format!("{member} became leader at term {term}");

@@ -52,7 +52,8 @@ fn serves(role: Role, path: &str) -> bool {
 
 fn version() -> HttpResponse {
     let body = format!(
-        "{{\"etcdserver\":\"{VERSION}\",\"etcdcluster\":\"{CLUSTER_VERSION}\",\"storage\":\"{CLUSTER_VERSION}\"}}"
+        "{{\"etcdserver\":\"{VERSION}\",\"etcdcluster\":\"{CLUSTER_VERSION}\",\
+         \"storage\":\"{CLUSTER_VERSION}\"}}"
     );
     response(StatusCode::OK, Some(JSON), Bytes::from(body))
 }

@@ -1,5 +1,6 @@
 //! Owns the listening sockets: which address serves what.
-//! Invariant: every address is bound before the member starts, so that a taken port is told at once.
+//! Invariant: every address is bound before the member starts, so that a taken port is told at
+//! once.
 
 use std::net::{SocketAddr, ToSocketAddrs};
 

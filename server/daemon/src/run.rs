@@ -108,7 +108,8 @@ pub fn run(settings: &Settings) -> Result<Ended, String> {
 
 fn identity(settings: &Settings, dir: &DataDir, shards: u16) -> Result<Identity, String> {
     if let Some(known) = config::known_identity(&dir.path(FileId::Manifest), shards) {
-        journal::info!("server has already been initialized", "data-dir" => settings.data_dir.as_str());
+        journal::info!("server has already been initialized",
+            "data-dir" => settings.data_dir.as_str());
         return Ok(known);
     }
     let founding = settings.founding().map_err(|stop| {

@@ -300,8 +300,8 @@ impl Leader {
         let purpose = self.ops.remove(&op).expect("every request is answered once");
         if let (IoResult::Failed(error), false) = (&result, matches!(purpose, Op::Start)) {
             let what = format!(
-                "the disk failed ({error:?}) while the log or the manifest was written ({purpose:?}); \
-                 what was acknowledged is safe; check the disk and start again"
+                "the disk failed ({error:?}) while the log or the manifest was written \
+                 ({purpose:?}); what was acknowledged is safe; check the disk and start again"
             );
             return self.broken(what);
         }

@@ -1,6 +1,7 @@
 //! Owns what passes between the machines of one member: commands and questions to the leader,
 //! frozen batches and answers to the shards, reads between shards.
-//! Decides nothing. Invariant: whatever crosses is owned or frozen; nobody keeps a way to change it.
+//! Decides nothing. Invariant: whatever crosses is owned or frozen; nobody keeps a way to change
+//! it.
 
 use std::sync::Arc;
 

@@ -458,8 +458,8 @@ impl Shard {
     }
 }
 
-/// Changes of the meta slice in the words of slices. It keeps no past, so the point of a change only
-/// has to be its own.
+/// Changes of the meta slice in the words of slices. It keeps no past, so the point of a change
+/// only has to be its own.
 fn meta_changes(batch: &ApplyBatch) -> Vec<Change> {
     let main = i64::try_from(batch.seq).expect("batches are counted in i64");
     let change = |(sub, meta): (u32, &MetaChange)| Change {

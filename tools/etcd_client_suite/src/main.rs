@@ -1,4 +1,5 @@
-//! Runs the public behaviours of the `etcd-client` crate against one server, each as a law of its own:
+//! Runs the public behaviours of the `etcd-client` crate against one server, each as a law of its
+//! own:
 //!
 //! ```text
 //! etcd-client-suite 127.0.0.1:2379

@@ -1,6 +1,6 @@
-//! Prints random commands with the model's answers, one a line, for `against_etcd.py` to replay on a
-//! real server: `METHOD REQUEST ok REPLY`, `METHOD REQUEST err CODE TEXT`, and after the last command
-//! some watches of the past, `watch REQUEST ok REPLY` `watch REQUEST compacted REVISION` or
+//! Prints random commands with the model's answers, one a line, for `against_etcd.py` to replay on
+//! a real server: `METHOD REQUEST ok REPLY`, `METHOD REQUEST err CODE TEXT`, and after the last
+//! command some watches of the past, `watch REQUEST ok REPLY` `watch REQUEST compacted REVISION` or
 //! `watch REQUEST empty -`. Messages are protobuf in hexadecimal.
 
 use prost::Message;

@@ -82,8 +82,8 @@ impl Generator {
         self.below(times) == 0
     }
 
-    /// One of six keys, some of which begin like others; rarely none. Not more than six: etcd's sort
-    /// is not stable, but happens to be up to six pairs.
+    /// One of six keys, some of which begin like others; rarely none. Not more than six: etcd's
+    /// sort is not stable, but happens to be up to six pairs.
     fn key(&mut self) -> Bytes {
         const KEYS: [&[u8]; 6] = [b"\0", b"a", b"ab", b"b\0", b"c", b"\xff"];
         if self.one_in(60) {

@@ -1,5 +1,5 @@
-//! Owns leases: grant, revoke, renewal, what is attached. Never tells the time: a lease ends when it
-//! is revoked, and expiry is a revoke. Invariant: what is attached is read off the live pairs.
+//! Owns leases: grant, revoke, renewal, what is attached. Never tells the time: a lease ends when
+//! it is revoked, and expiry is a revoke. Invariant: what is attached is read off the live pairs.
 
 use super::{Model, no_lease};
 use wire::etcdserverpb as pb;

@@ -1,7 +1,7 @@
 //! Owns a dumb model of etcd's key-value and lease semantics, to be compared with the clever ones.
 //! Never fast, never shares code with the real state machine: every question is answered by walking
-//! the list of all changes from the beginning. Invariant: the list is in revision order, and nothing
-//! is remembered beside it but the leases and the compacted revision.
+//! the list of all changes from the beginning. Invariant: the list is in revision order, and
+//! nothing is remembered beside it but the leases and the compacted revision.
 //!
 //! Where real etcd 3.5.1 was watched doing something surprising, the model does the same and a
 //! comment says so; `tools/model/against_etcd.py` compares the two on random commands.
@@ -67,8 +67,8 @@ pub enum Response {
     LeaseRevoke(pb::LeaseRevokeResponse),
     /// To [`Request::LeaseKeepAlive`]
     LeaseKeepAlive(pb::LeaseKeepAliveResponse),
-    /// To [`Request::LeaseTimeToLive`]: no time passes here, so the remaining time is the granted one.
-    /// Keys are in order; etcd's are in any.
+    /// To [`Request::LeaseTimeToLive`]: no time passes here, so the remaining time is the granted
+    /// one. Keys are in order; etcd's are in any.
     LeaseTimeToLive(pb::LeaseTimeToLiveResponse),
     /// To [`Request::LeaseLeases`]: by granted time to live, then by the last renewal.
     LeaseLeases(pb::LeaseLeasesResponse),

@@ -1,6 +1,7 @@
-//! Owns the list of all changes and every question that it answers: ranges at any revision, deletes,
-//! compaction, watches. Knows nothing of leases but the number in a pair. Invariant: changes are in
-//! (revision, order of execution) order, and the changes of one batch share one revision.
+//! Owns the list of all changes and every question that it answers: ranges at any revision,
+//! deletes, compaction, watches. Knows nothing of leases but the number in a pair. Invariant:
+//! changes are in (revision, order of execution) order, and the changes of one batch share one
+//! revision.
 
 use bytes::Bytes;
 use std::collections::BTreeMap;

@@ -103,8 +103,8 @@ impl Model {
         Ok(())
     }
 
-    /// Runs the chosen branches; each op sees what the ones before it did. Fails at a put that keeps
-    /// the value or lease of a key that an op before it deleted.
+    /// Runs the chosen branches; each op sees what the ones before it did. Fails at a put that
+    /// keeps the value or lease of a key that an op before it deleted.
     fn run(&mut self, txn: &pb::TxnRequest, path: &Path) -> Result<pb::TxnResponse, Status> {
         let mut nested = path.nested.iter();
         let mut responses = Vec::new();

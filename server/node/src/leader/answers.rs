@@ -1,6 +1,6 @@
-//! Owns the answers to questions that calls ask the leader, and the calls that wait for a checkpoint.
-//! Invariant: a question is answered only after leadership was confirmed for a round that began
-//! after it came, and at a state that has everything decided before.
+//! Owns the answers to questions that calls ask the leader, and the calls that wait for a
+//! checkpoint. Invariant: a question is answered only after leadership was confirmed for a round
+//! that began after it came, and at a state that has everything decided before.
 
 use std::collections::VecDeque;
 use std::sync::Arc;

@@ -1,8 +1,8 @@
 //! Owns the deciding of committed commands, in log order, and the frozen batches and outcomes that
 //! come of it.
-//! Never reads a value: a command that hangs on one makes a barrier, and nothing after it is decided
-//! before the slices have answered. Invariant: a batch's changes are in order of revision, and a
-//! shard hears of a batch before it hears of any outcome in it.
+//! Never reads a value: a command that hangs on one makes a barrier, and nothing after it is
+//! decided before the slices have answered. Invariant: a batch's changes are in order of revision,
+//! and a shard hears of a batch before it hears of any outcome in it.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;

@@ -247,8 +247,8 @@ impl Leader {
             Verdict::End { resume, .. } => resume,
             Verdict::Rot { segment, offset, why } => {
                 return self.broken(format!(
-                    "log segment {segment} is damaged at byte {offset} ({why:?}) where entries were \
-                     acknowledged; restore the data directory from a backup"
+                    "log segment {segment} is damaged at byte {offset} ({why:?}) where entries \
+                     were acknowledged; restore the data directory from a backup"
                 ));
             }
             Verdict::Unreadable { segment, error } => {

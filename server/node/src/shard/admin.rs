@@ -157,7 +157,8 @@ pub(super) fn health_of(
 /// What the interface names and this build does not do.
 pub(super) fn not_in_this_build(method: Method) -> Status {
     let text = format!(
-        "ringleader: {} is not available: this build runs one member without auth, locks and elections",
+        "ringleader: {} is not available: this build runs one member without auth, locks and \
+         elections",
         method.path()
     );
     Status::new(Code::Unimplemented, text)
