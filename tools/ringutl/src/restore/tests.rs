@@ -11,8 +11,11 @@ use crate::check::check;
 
 const PEER: &str = "http://localhost:2380";
 
+/// What a key became: a version with its value, or nothing.
+type Became = Option<(Version, Bytes)>;
+
 struct World {
-    log: Vec<(Rev, Bytes, Option<(Version, Bytes)>)>,
+    log: Vec<(Rev, Bytes, Became)>,
     revision: i64,
     compact: i64,
 }
