@@ -10,7 +10,9 @@
 //!
 //! Beside each start stand four bytes of the key, behind what all keys of the node share. A search
 //! compares those first, so that it touches one or two cells instead of six: with leaves that
-//! are not in the processor's cache that is most of its cost.
+//! are not in the processor's cache that is most of its cost. They are hints: the answer is always
+//! checked against the keys, and a wrong hint costs time only. (Trusting them, and counting
+//! through them instead of halving, were measured and won nothing.)
 
 mod edit;
 mod split;
@@ -32,7 +34,7 @@ pub(crate) struct Page {
     level: u8,
     cells: Vec<u8>,
     places: Vec<Place>,
-    /// So many bytes all real keys begin with alike; they may share more.
+    /// Bytes that all keys begin with, as far as we know.
     shared: u32,
     run: Run,
 }
@@ -142,24 +144,10 @@ impl Page {
     pub fn search(&self, key: &[u8]) -> Result<usize, usize> {
         let head = self.head(key);
         let low = self.places.partition_point(|place| place.head < head);
-        let alike = self.places[low..].partition_point(|place| place.head == head);
-        let index = match self.search_in(low..low + alike, key) {
-            Ok(index) => return Ok(index),
-            Err(index) => index,
-        };
-        // Heads tell keys apart that begin with what all share; others lie on one side of all.
-        match self.shared() {
-            shared if key.starts_with(shared) => Err(index),
-            shared if key < shared => Err(self.first_real()),
-            _ => Err(self.count()),
-        }
-    }
-
-    /// What all real keys begin with.
-    fn shared(&self) -> &[u8] {
-        match self.first_real() < self.count() {
-            true => &self.key(self.first_real())[..self.shared as usize],
-            false => &[],
+        let alike = self.places[low..].iter().take_while(|place| place.head == head).count();
+        match self.search_in(low..low + alike, key) {
+            Err(index) if !self.fits(index, key) => self.search_in(0..self.count(), key),
+            found => found,
         }
     }
 
@@ -176,8 +164,12 @@ impl Page {
         Err(low)
     }
 
-    /// Four bytes behind the shared ones. Of two keys that share them, the one with the lower head
-    /// is the lower; equal heads say nothing.
+    /// Whether an absent key belongs at `index`.
+    fn fits(&self, index: usize, key: &[u8]) -> bool {
+        (index == 0 || self.key(index - 1) < key)
+            && (index == self.count() || key < self.key(index))
+    }
+
     fn head(&self, key: &[u8]) -> u32 {
         let rest = key.get(self.shared as usize..).unwrap_or(&[]);
         match rest.first_chunk::<4>() {
