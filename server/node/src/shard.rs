@@ -216,6 +216,8 @@ pub struct Shard {
     hash_queue: HashQueue,
     proposals: Vec<Proposal>,
     seq_seen: u64,
+    // Decided and not yet told to the slices.
+    compact_due: Option<i64>,
     busy: bool,
     no_room: bool,
     counts: ShardFigures,
@@ -248,6 +250,7 @@ impl Shard {
             hash_queue: HashQueue::new(),
             proposals: Vec::new(),
             seq_seen: 0,
+            compact_due: None,
             busy: false,
             no_room: false,
             counts: ShardFigures::default(),
@@ -293,6 +296,7 @@ impl Shard {
     pub fn tick(&mut self, now: Instant) -> bool {
         self.hub.tick(now);
         self.expire_calls(now);
+        self.compact_slices();
         if std::mem::take(&mut self.no_room) {
             self.slices.values_mut().for_each(Slice::retry);
         }
@@ -303,6 +307,19 @@ impl Shard {
             more |= slice.work(budget) == Pace::Busy;
         }
         more
+    }
+
+    /// Compacts the slices, once no read of a reply that was decided before is left: a write must
+    /// not be answered that the pairs it replaced were compacted. From the decision on new reads
+    /// are refused at the edge. Reads of other shards begin within microseconds of the decision,
+    /// a tick later at the latest.
+    fn compact_slices(&mut self) {
+        let Some(main) = self.compact_due.filter(|main| !self.reads_below(*main)) else { return };
+        self.compact_due = None;
+        let meta = self.config.partition.meta();
+        for (_, slice) in self.slices.iter_mut().filter(|(id, _)| **id != meta) {
+            slice.compact(main);
+        }
     }
 
     /// True if slices have more to apply or to answer than one turn allows.
@@ -401,9 +418,6 @@ impl Shard {
                     .collect();
                 slice.apply(&own, batch.revision);
             }
-            if let (Some(main), true) = (batch.compact, *id != meta) {
-                slice.compact(main);
-            }
             if let Some(generation) = batch.checkpoint {
                 slice.freeze(generation);
             }
@@ -415,6 +429,7 @@ impl Shard {
         if let Some(main) = batch.compact {
             self.facts.compact_revision = main;
             self.hub.compacted(main);
+            self.compact_due = Some(main);
         }
         self.report_progress();
     }

@@ -91,17 +91,15 @@ pub fn same(want: &Response, got: &Response) -> bool {
 }
 
 /// Whether the request may be sent with others at once: those of one shard are decided in order.
-/// A compaction goes alone: a write decided just before it may still have pairs to read for its
-/// reply, and is answered that they were compacted if the compaction overtakes that.
 pub fn batches(request: &Request) -> bool {
     match request {
         Request::Put(_)
         | Request::DeleteRange(_)
+        | Request::Compact(_)
         | Request::LeaseGrant(_)
         | Request::LeaseRevoke(_) => true,
         Request::Txn(txn) => !state::validate::is_read_only(txn),
         Request::Range(_)
-        | Request::Compact(_)
         | Request::LeaseKeepAlive(_)
         | Request::LeaseTimeToLive(_)
         | Request::LeaseLeases(_) => false,

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use base::SliceId;
+use base::{Rev, SliceId};
 use slice::{Fields, KeyRange, RangeEnd, ReadId, ReadRequest, ReadResult};
 use wire::ApiError;
 
@@ -45,6 +45,15 @@ struct Group {
     missing: usize,
 }
 
+/// A read done for another shard.
+struct Foreign {
+    shard: ShardId,
+    /// Their name for it.
+    read: ReadId,
+    /// The lowest point that it looks at.
+    floor: Rev,
+}
+
 #[derive(Clone, Copy)]
 struct Asked {
     group: u64,
@@ -55,8 +64,8 @@ struct Asked {
 pub struct Reads {
     groups: BTreeMap<u64, Group>,
     asked: BTreeMap<ReadId, Asked>,
-    // Reads done for other shards: our name for it -> whose and theirs.
-    foreign: BTreeMap<ReadId, (ShardId, ReadId)>,
+    // Reads done for other shards, by our name.
+    foreign: BTreeMap<ReadId, Foreign>,
     // History reads of the watch hub go by their own route.
     history: BTreeMap<ReadId, watch::JobId>,
     // Reads of the scan at start.
@@ -128,6 +137,14 @@ impl Shard {
         self.try_finish(group, job);
     }
 
+    /// Whether a read under way, ours or another shard's, looks below this revision.
+    pub(super) fn reads_below(&self, main: i64) -> bool {
+        let end = Rev::end_of(main);
+        let lower = |job: &RangeJob| job.spec().at < end;
+        let own = self.reads.groups.values().any(|group| group.jobs.iter().any(lower));
+        own || self.reads.foreign.values().any(|foreign| foreign.floor < end)
+    }
+
     /// Carries a read to its slice, here or at another shard.
     pub(super) fn send_read(&mut self, read: ReadId, slice: SliceId, request: ReadRequest) {
         if let Some(own) = self.slices.get_mut(&slice) {
@@ -150,15 +167,20 @@ impl Shard {
         request: ReadRequest,
     ) {
         let name = self.reads.name();
-        self.reads.foreign.insert(name, (from, read));
+        let floor = match &request {
+            ReadRequest::Range { at, .. } | ReadRequest::Count { at, .. } => *at,
+            // Whoever follows the history is told when records are gone.
+            ReadRequest::History { to, .. } => Rev::end_of(*to),
+        };
+        self.reads.foreign.insert(name, Foreign { shard: from, read, floor });
         self.slices.get_mut(&slice).expect("asked of the owner").read(name, request);
     }
 
     /// A slice of ours answered: for us, or for whom it was read.
     pub(super) fn local_read_done(&mut self, read: ReadId, slice: SliceId, result: ReadResult) {
         match self.reads.foreign.remove(&read) {
-            Some((shard, theirs)) => {
-                let message = ToShard::ReadDone { read: theirs, slice, result };
+            Some(Foreign { shard, read, .. }) => {
+                let message = ToShard::ReadDone { read, slice, result };
                 self.out.push_back(ShardEffect::ToShard { shard, message });
             }
             None => self.read_done(read, slice, result),

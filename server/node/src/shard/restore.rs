@@ -38,6 +38,7 @@ impl Shard {
             match SliceRoot::decode(&root) {
                 Ok(root) => {
                     self.slices.insert(id, Slice::open(id, options, root));
+                    self.compact_due = Some(compact_revision).filter(|main| *main > 0);
                     self.scan(id, Bytes::new());
                 }
                 Err(error) => {
