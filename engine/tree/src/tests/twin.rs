@@ -155,3 +155,17 @@ fn keys_larger_than_nodes_are_kept_as_others_are() {
         run(seed, 2000, 1 << 10, draw);
     }
 }
+
+#[test]
+#[ignore = "minutes; cargo test --release -p ringleader-tree -- --ignored"]
+fn a_tree_answers_as_its_twin_for_many_seeds() {
+    for seed in 1000..1400 {
+        let mut dice = Prng::from_seed(seed);
+        let keys = *dice.pick(&[5, 60, 1000, 20_000]);
+        let key_bytes_max = *dice.pick(&[1, 30, 400, 20_000]);
+        let value_bytes_max = *dice.pick(&[10, 5000, 100_000]);
+        let cache_bytes = *dice.pick(&[0, 40_000, 1 << 30]);
+        let draw = Draw { dice, keys, key_bytes_max, value_bytes_max, main: 0 };
+        run(seed, 20_000, cache_bytes, draw);
+    }
+}
