@@ -4,6 +4,9 @@
 /// Unit of all direct I/O: offsets, lengths and buffers are multiples of it.
 pub const BLOCK_BYTES: usize = 4096;
 
+/// Most slices that hold keys: every slice's root stands in the manifest.
+pub const SLICES_MAX: u16 = 256;
+
 /// Size of one log segment file.
 pub const LOG_SEGMENT_BYTES: u64 = 64 << 20;
 /// Most bytes of one log flush while few are waiting.

@@ -34,6 +34,13 @@ pub const SLOT_BYTES: usize = 16 * BLOCK_BYTES;
 const MAGIC: &[u8; 8] = b"RLMANIF1";
 const HEADER_BYTES: usize = 92;
 const SUM_AT: usize = HEADER_BYTES - 4;
+/// What one slice's root takes, and what members may take.
+const ROOT_BYTES: usize = 4 + slice::SliceRoot::BYTES;
+const MEMBERS_BYTES: usize = 4096;
+const _: () = assert!(
+    HEADER_BYTES + (base::limits::SLICES_MAX as usize + 1) * ROOT_BYTES + MEMBERS_BYTES
+        <= SLOT_BYTES
+);
 /// The format that this build writes, and the newest that it reads.
 pub const FORMAT_VERSION: u16 = 1;
 

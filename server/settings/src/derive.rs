@@ -178,11 +178,11 @@ fn cores(chosen: &Chosen, machine: &Machine) -> Cores {
         0 => wanted,
         count => count,
     };
-    let small = |count: u64| u16::try_from(count.min(1024)).unwrap_or(1024);
+    let small = |count: u64, most: u16| u16::try_from(count).unwrap_or(most).min(most);
     Cores {
-        count: small(wanted),
+        count: small(wanted, 1024),
         cpu_set,
-        slices: small(slices),
+        slices: small(slices, base::limits::SLICES_MAX),
         cache_bytes: chosen.unsigned("cache-size"),
     }
 }
