@@ -58,8 +58,8 @@ impl std::fmt::Display for DataDirError {
             ),
             DataDirError::Foreign { path } => write!(
                 f,
-                "{} belongs to an etcd server; choose another --data-dir, or move the data over \
-                 with `etcdctl snapshot save` and `ringutl snapshot restore`",
+                "{} belongs to an etcd server, whose files are not read here; choose another \
+                 --data-dir",
                 path.display()
             ),
             DataDirError::Os { path, error } => write!(f, "cannot use {}: {error}", path.display()),

@@ -212,7 +212,7 @@ fn grpc(page: &mut Page, calls: &Counts) {
     for (labels, at) in &methods {
         for code in Code::ALL {
             let count = calls.methods[*at].handled[code as usize];
-            let labels = format!("grpc_code=\"{}\",{labels}", code_name(code));
+            let labels = format!("grpc_code=\"{}\",{labels}", code.name());
             page.sample("grpc_server_handled_total", &labels, count);
         }
     }
@@ -230,29 +230,6 @@ fn grpc(page: &mut Page, calls: &Counts) {
 fn labels_of(method: Method) -> String {
     let (kind, service, name) = (method.kind().label(), method.service(), method.name());
     format!("grpc_method=\"{name}\",grpc_service=\"{service}\",grpc_type=\"{kind}\"")
-}
-
-/// gRPC's name of a code, as metrics spell it.
-fn code_name(code: Code) -> &'static str {
-    match code {
-        Code::Ok => "OK",
-        Code::Canceled => "Canceled",
-        Code::Unknown => "Unknown",
-        Code::InvalidArgument => "InvalidArgument",
-        Code::DeadlineExceeded => "DeadlineExceeded",
-        Code::NotFound => "NotFound",
-        Code::AlreadyExists => "AlreadyExists",
-        Code::PermissionDenied => "PermissionDenied",
-        Code::ResourceExhausted => "ResourceExhausted",
-        Code::FailedPrecondition => "FailedPrecondition",
-        Code::Aborted => "Aborted",
-        Code::OutOfRange => "OutOfRange",
-        Code::Unimplemented => "Unimplemented",
-        Code::Internal => "Internal",
-        Code::Unavailable => "Unavailable",
-        Code::DataLoss => "DataLoss",
-        Code::Unauthenticated => "Unauthenticated",
-    }
 }
 
 /// A label's value: what a client sent may hold quotes.
