@@ -9,8 +9,9 @@ use node::leader::checkpoint::CheckpointPolicy;
 use node::leader::compactor::Retention;
 use node::manifest::{Manifest, SLOT_BYTES};
 use node::shard::Partition;
-use node::{LeaderConfig, ShardConfig, ShardId};
+use node::{Founding, LeaderConfig, Reconfig, ShardConfig, ShardId};
 use settings::{AutoCompaction, Quota, Settings};
+use state::{Member, MemberRole};
 
 /// The etcd version that we serve.
 pub const VERSION: &str = "3.7.1";
@@ -77,6 +78,18 @@ pub fn leader(
         },
         log_segments,
         version: VERSION.to_owned(),
+        founding: Founding::New(vec![Member {
+            id: who.member_id,
+            name: String::new(),
+            peer_urls: settings.advertise.peer.iter().map(ToString::to_string).collect(),
+            client_urls: Vec::new(),
+            role: MemberRole::Voter,
+        }]),
+        reconfig: match settings.cluster.strict_reconfig {
+            true => Reconfig::Strict,
+            false => Reconfig::Lenient,
+        },
+        learners_max: settings.cluster.learners_max as usize,
     }
 }
 

@@ -329,6 +329,7 @@ impl Core {
                     self.put(usize::from(shard.0), Letter::ToShard(message));
                 }
                 LeaderEffect::Io { op, request } => self.disk.submit(Tag::Leader(op), request),
+                LeaderEffect::Send { .. } | LeaderEffect::Connect { .. } => {}
                 LeaderEffect::Report(report) => (self.report)(report),
             }
         }

@@ -54,6 +54,10 @@ pub fn report(settings: &Settings, who: Identity, report: &Report) {
             journal::warn!("message exceeded backend quota; raising alarm",
                 "local-member-id" => member);
         }
+        Report::Removed => {
+            journal::warn!("server has been removed from the cluster",
+                "local-member-id" => member);
+        }
         Report::Broken { what } => broken(what),
         Report::Stopped => {}
     }

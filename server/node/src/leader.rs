@@ -8,6 +8,7 @@ pub mod checkpoint;
 pub mod compactor;
 mod flush;
 mod gauges;
+mod peers;
 mod propose;
 mod rounds;
 mod sequence;
@@ -19,11 +20,12 @@ use std::time::Duration;
 
 use base::{Instant, IoRequest, IoResult, OpId, Prng};
 use consensus::Consensus;
-use state::{Quota, Sequencer};
+use state::{Member, Quota, Sequencer};
 use wal::Writer;
 
 use crate::figures::LeaderCounts;
 use crate::message::{ApplyBatch, ShardId, ToLeader, ToShard};
+use crate::peer::PeerNote;
 use crate::shard::Partition;
 use answers::Answers;
 use checkpoint::{CheckpointPolicy, Checkpoints};
@@ -67,6 +69,40 @@ pub struct LeaderConfig {
     pub log_segments: Vec<u64>,
     /// Version that we serve, for example `3.7.1`.
     pub version: String,
+    /// What a new data directory becomes part of.
+    pub founding: Founding,
+    /// `--strict-reconfig-check`.
+    pub reconfig: Reconfig,
+    /// `--max-learners`.
+    pub learners_max: usize,
+}
+
+/// What a new data directory becomes part of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Founding {
+    /// A new cluster of these members, this one among them.
+    New(Vec<Member>),
+    /// A running cluster that has added this member. These are its members as somebody told them,
+    /// this one among them: good for finding a peer, and forgotten with the first snapshot.
+    Existing(Vec<Member>),
+}
+
+/// Whether changes of membership that could lose the quorum are refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reconfig {
+    /// They are.
+    Strict,
+    /// They are not.
+    Lenient,
+}
+
+/// Where a peer is reached.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PeerPlace {
+    /// Who.
+    pub id: u64,
+    /// `http://host:port` or `https://host:port`; any of them will do.
+    pub urls: Vec<String>,
 }
 
 /// What happens to the leader.
@@ -85,6 +121,23 @@ pub enum LeaderEvent {
         op: OpId,
         /// What came of it.
         result: IoResult,
+    },
+    /// A peer sent this. It came over a stream whose handshake named this cluster and both members.
+    Received {
+        /// Who.
+        from: u64,
+        /// What.
+        note: PeerNote,
+    },
+    /// What was sent to this peer lately did not arrive, or may not have.
+    Unreachable {
+        /// Which.
+        peer: u64,
+    },
+    /// A peer says that this member was removed from the cluster.
+    ToldRemoved {
+        /// Which peer.
+        by: u64,
     },
     /// Stop in order: no new proposals; answered by [`Report::Stopped`] once the log is sealed.
     Stop,
@@ -106,6 +159,21 @@ pub enum LeaderEffect {
         op: OpId,
         /// What.
         request: IoRequest,
+    },
+    /// For a peer. Notes of one lane arrive in order or not at all; a full queue drops them and is
+    /// told by [`LeaderEvent::Unreachable`].
+    Send {
+        /// Whom.
+        to: u64,
+        /// What.
+        note: PeerNote,
+    },
+    /// All peers there are, in place of those named before: connections to others end.
+    Connect {
+        /// Where to send to, and whom to hear.
+        peers: Vec<PeerPlace>,
+        /// Whom to tell that they were removed for good.
+        removed: Vec<u64>,
     },
     /// For whoever runs the member.
     Report(Report),
@@ -144,6 +212,8 @@ pub enum Report {
     },
     /// The quota was passed and the alarm raised.
     NoSpace,
+    /// This member was removed from the cluster: the process ends, its data is of no use any more.
+    Removed,
     /// Data or disk cannot be trusted: the process must stop.
     Broken {
         /// What and where, and what to do.
@@ -244,6 +314,9 @@ impl Leader {
         match event {
             LeaderEvent::From { shard, message } => self.message(shard, message),
             LeaderEvent::IoDone { op, result } => self.io_done(now, op, result),
+            LeaderEvent::Received { from, note } => self.received(now, from, note),
+            LeaderEvent::Unreachable { peer } => self.unreachable(now, peer),
+            LeaderEvent::ToldRemoved { by: _ } => self.report(Report::Removed),
             LeaderEvent::Stop => self.stop(),
         }
     }

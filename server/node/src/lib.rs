@@ -7,9 +7,13 @@ pub mod figures;
 pub mod leader;
 pub mod manifest;
 pub mod message;
+pub mod peer;
 pub mod shard;
 pub mod snapshot;
 
-pub use leader::{Leader, LeaderConfig, LeaderEffect, LeaderEvent, Report};
+pub use leader::{
+    Founding, Leader, LeaderConfig, LeaderEffect, LeaderEvent, PeerPlace, Reconfig, Report,
+};
 pub use message::{CallId, ShardId, ToLeader, ToShard};
+pub use peer::{Lane, PeerNote};
 pub use shard::{Shard, ShardConfig, ShardEffect, ShardEvent};

@@ -105,7 +105,8 @@ impl<'a> Life<'a> {
                 | Report::Role { .. }
                 | Report::Checkpointed { .. }
                 | Report::Compacted { .. }
-                | Report::NoSpace => {}
+                | Report::NoSpace
+                | Report::Removed => {}
                 Report::Broken { what } => return Err(Stop::Ended(End::Broken(what))),
             }
         }

@@ -299,6 +299,7 @@ impl Member {
             }
             LeaderEffect::Io { op, request } => return self.submit(Owner::Leader(op), request),
             LeaderEffect::Report(Report::Broken { what }) => return Err(End::Broken(what)),
+            LeaderEffect::Send { .. } | LeaderEffect::Connect { .. } => {}
             LeaderEffect::Report(report) => self.reports.push(report),
         }
         Ok(())

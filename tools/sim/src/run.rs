@@ -11,7 +11,8 @@ use node::leader::checkpoint::CheckpointPolicy;
 use node::leader::compactor::Retention;
 use node::manifest::{Manifest, SLOT_BYTES};
 use node::shard::Partition;
-use node::{LeaderConfig, ShardConfig, ShardId};
+use node::{Founding, LeaderConfig, Reconfig, ShardConfig, ShardId};
+use state::{Member as ClusterMember, MemberRole};
 use wal::{Geometry, Header, Position};
 
 use crate::disk::{Damage, Disk, Spot};
@@ -213,6 +214,15 @@ impl Run {
             },
             log_segments: self.disk.log_segments(),
             version: "3.7.1".into(),
+            founding: Founding::New(vec![ClusterMember {
+                id: MEMBER,
+                name: String::new(),
+                peer_urls: vec!["http://localhost:2380".to_owned()],
+                client_urls: Vec::new(),
+                role: MemberRole::Voter,
+            }]),
+            reconfig: Reconfig::Strict,
+            learners_max: 1,
         }
     }
 

@@ -11,9 +11,10 @@ use node::leader::checkpoint::CheckpointPolicy;
 use node::leader::compactor::Retention;
 use node::shard::{CallMeta, LeaderNeed, Partition};
 use node::{
-    CallId, Leader, LeaderConfig, LeaderEffect, LeaderEvent, Report, Shard, ShardConfig,
-    ShardEffect, ShardEvent, ShardId, ToLeader, ToShard,
+    CallId, Founding, Leader, LeaderConfig, LeaderEffect, LeaderEvent, Reconfig, Report, Shard,
+    ShardConfig, ShardEffect, ShardEvent, ShardId, ToLeader, ToShard,
 };
+use state::{Member as ClusterMember, MemberRole};
 use wire::{Method, Status};
 
 use crate::disk::MemoryDisk;
@@ -326,6 +327,7 @@ impl Member {
             LeaderEffect::Io { op, request } => {
                 self.pending.push(Pending { owner: Owner::Leader, op, request });
             }
+            LeaderEffect::Send { .. } | LeaderEffect::Connect { .. } => {}
             LeaderEffect::Report(report) => match report {
                 Report::Serving => self.serving = true,
                 Report::Checkpointed { .. } => self.checkpoints += 1,
@@ -334,6 +336,7 @@ impl Member {
                 | Report::Role { .. }
                 | Report::Compacted { .. }
                 | Report::NoSpace
+                | Report::Removed
                 | Report::Stopped => {}
             },
         }
@@ -374,6 +377,15 @@ fn leader_config(shape: Shape, seed: u64, disk: &MemoryDisk) -> LeaderConfig {
         },
         log_segments: disk.log_segments(),
         version: "3.7.0".to_owned(),
+        founding: Founding::New(vec![ClusterMember {
+            id: 11,
+            name: String::new(),
+            peer_urls: vec!["http://localhost:2380".to_owned()],
+            client_urls: Vec::new(),
+            role: MemberRole::Voter,
+        }]),
+        reconfig: Reconfig::Strict,
+        learners_max: 1,
     }
 }
 

@@ -52,7 +52,8 @@ impl Leader {
                 Effect::ReadReady { context, index } => self.rounds.confirmed(context.0, index),
                 Effect::ReadLost { context } => self.rounds.lost(context.0),
                 Effect::Role(role) => self.take_role(role.term, role.leader.unwrap_or(0)),
-                Effect::Send { .. } | Effect::Install(_) | Effect::SnapshotWanted { .. } => {
+                Effect::Send { to, message } => self.send_raft(to, message),
+                Effect::Install(_) | Effect::SnapshotWanted { .. } => {
                     unreachable!("a group of one has no peers: {effect:?}")
                 }
             }

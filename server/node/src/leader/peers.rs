@@ -1,0 +1,44 @@
+//! Owns what passes between this member and its peers: which notes go out, and what becomes of
+//! those that arrive.
+//! Never resends: what the group needs it says again itself. Invariant: a note of a member that is
+//! not in the list changes nothing.
+
+use base::Instant;
+use consensus::{Event, PeerMessage};
+
+use super::{Leader, LeaderEffect};
+use crate::peer::PeerNote;
+
+impl Leader {
+    /// The group wants a message sent.
+    pub(super) fn send_raft(&mut self, to: u64, message: PeerMessage) {
+        self.out.push_back(LeaderEffect::Send { to, note: PeerNote::Raft(message) });
+    }
+
+    /// A peer sent something.
+    pub(super) fn received(&mut self, now: Instant, from: u64, note: PeerNote) {
+        if self.consensus.is_none() {
+            // Still reading our own log: the peer says it again.
+            return;
+        }
+        match note {
+            PeerNote::Raft(message) if message.from() == from => {
+                self.consensus().handle(now, Event::Received(message));
+            }
+            PeerNote::Raft(_)
+            | PeerNote::Commands(_)
+            | PeerNote::Ask { .. }
+            | PeerNote::Answer { .. }
+            | PeerNote::Part { .. }
+            | PeerNote::Taken { .. }
+            | PeerNote::Refused { .. } => {}
+        }
+    }
+
+    /// Notes to a peer were lost.
+    pub(super) fn unreachable(&mut self, now: Instant, peer: u64) {
+        if let Some(consensus) = &mut self.consensus {
+            consensus.handle(now, Event::Unreachable(peer));
+        }
+    }
+}
