@@ -1,5 +1,6 @@
 //! Owns what crosses a client port: etcd's protobuf messages, the names of its methods, gRPC's
-//! message frames and metadata, and every error that a client can see.
+//! message frames and metadata, and every error that a client can see; and what crosses a peer
+//! port: greetings and frames between members.
 //! Never touches a socket and decides nothing. Invariant: whatever bytes come in, the answer is a
 //! message or an error, never a panic.
 #![forbid(unsafe_code)]
@@ -8,6 +9,7 @@ pub mod encode;
 pub mod error;
 pub mod grpc;
 pub mod method;
+pub mod peer;
 pub mod status;
 
 pub use error::ApiError;
