@@ -7,7 +7,9 @@ mod answers;
 pub mod checkpoint;
 pub mod compactor;
 mod flush;
+mod forward;
 mod gauges;
+mod members;
 mod peers;
 mod propose;
 mod rounds;
@@ -31,10 +33,13 @@ use answers::Answers;
 use checkpoint::{CheckpointPolicy, Checkpoints};
 use compactor::{Compactor, Retention};
 use flush::Flushes;
+use forward::Forwards;
+use members::Changes;
 use propose::Proposals;
 use rounds::Rounds;
 use sequence::Sequence;
 use start::Start;
+use upkeep::Publication;
 
 /// What the leader is told once.
 #[derive(Clone, Debug)]
@@ -75,6 +80,14 @@ pub struct LeaderConfig {
     pub reconfig: Reconfig,
     /// `--max-learners`.
     pub learners_max: usize,
+}
+
+impl LeaderConfig {
+    /// How long a call waits before its client is told that nobody knows what came of it: etcd's
+    /// five seconds and two election timeouts.
+    pub fn request_timeout(&self) -> Duration {
+        Duration::from_secs(5) + 2 * self.election_timeout
+    }
 }
 
 /// What a new data directory becomes part of.
@@ -238,6 +251,9 @@ pub struct Leader {
     compactor: Compactor,
     dice: Prng,
     role: Role,
+    publication: Publication,
+    forwards: Forwards,
+    changes: Changes,
     next_tick: Instant,
     store: BTreeMap<ShardId, StoreSize>,
     stopping: bool,
@@ -255,7 +271,6 @@ struct Role {
     term: u64,
     leader: u64,
     serving: bool,
-    published: bool,
 }
 
 /// A shard's slices, in bytes.
@@ -281,6 +296,8 @@ impl Leader {
     pub fn new(now: Instant, config: LeaderConfig) -> Leader {
         let mut dice = Prng::from_seed(config.seed);
         let sequencer = Sequencer::new(sequence::options(&config, &mut dice));
+        let forwards = Forwards::new(dice.next_u64());
+        let changes = Changes::new(dice.next_u64());
         let mut leader = Leader {
             start: Some(Start::new()),
             consensus: None,
@@ -293,7 +310,10 @@ impl Leader {
             checkpoints: Checkpoints::new(now, config.checkpoint, 0),
             compactor: Compactor::new(now, config.retention),
             dice,
-            role: Role { term: 0, leader: 0, serving: false, published: false },
+            role: Role { term: 0, leader: 0, serving: false },
+            publication: Publication::Unsent,
+            forwards,
+            changes,
             next_tick: now,
             store: BTreeMap::new(),
             stopping: false,
@@ -312,7 +332,7 @@ impl Leader {
     /// Takes one event.
     pub fn handle(&mut self, now: Instant, event: LeaderEvent) {
         match event {
-            LeaderEvent::From { shard, message } => self.message(shard, message),
+            LeaderEvent::From { shard, message } => self.message(now, shard, message),
             LeaderEvent::IoDone { op, result } => self.io_done(now, op, result),
             LeaderEvent::Received { from, note } => self.received(now, from, note),
             LeaderEvent::Unreachable { peer } => self.unreachable(now, peer),
@@ -329,11 +349,11 @@ impl Leader {
         self.out.pop_front()
     }
 
-    fn message(&mut self, shard: ShardId, message: ToLeader) {
+    fn message(&mut self, now: Instant, shard: ShardId, message: ToLeader) {
         match message {
             ToLeader::Propose(proposals) => self.take_proposals(shard, proposals),
             ToLeader::ReadIndex { round } => self.rounds.read(shard, round),
-            ToLeader::Ask { call, question } => self.take_question(shard, call, question),
+            ToLeader::Ask { call, question } => self.take_question(now, shard, call, question),
             ToLeader::Values { fetch, answers } => self.take_values(fetch, answers),
             ToLeader::Durable { slice, generation, root } => {
                 self.slice_durable(slice, generation, root);
@@ -360,6 +380,9 @@ impl Leader {
                 break;
             }
         }
+        self.settle_forwards();
+        self.propose_changes();
+        self.publish_if_due(now);
         self.ask_rounds(now);
         self.drain_consensus();
         self.answer_ready(now);
@@ -396,6 +419,11 @@ impl Leader {
         let op = OpId(self.next_op);
         self.ops.insert(op, purpose);
         self.out.push_back(LeaderEffect::Io { op, request });
+    }
+
+    /// Whether this member leads, as far as it knows.
+    fn leads(&self) -> bool {
+        self.role.leader == self.config.member_id
     }
 
     fn writer(&mut self) -> &mut Writer {

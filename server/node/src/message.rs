@@ -8,7 +8,7 @@ use std::sync::Arc;
 use base::{Change, Instant, SliceId};
 use bytes::Bytes;
 use slice::{ReadId, ReadRequest, ReadResult};
-use state::{Applied, Kind, MetaChange, Outcome, TxnPlan, ValueAnswer, ValueNeed};
+use state::{Applied, Kind, MemberRole, MetaChange, Outcome, TxnPlan, ValueAnswer, ValueNeed};
 use wire::ApiError;
 use wire::etcdserverpb as pb;
 
@@ -65,6 +65,8 @@ pub enum Question {
     Leases,
     /// All members.
     Members,
+    /// All members, as known here, whoever leads.
+    MembersHere,
     /// A change of one member.
     ChangeMember {
         /// Which member.
@@ -76,6 +78,13 @@ pub enum Question {
     AddMember {
         /// Where it is reached.
         peer_urls: Vec<String>,
+        /// Whether it votes at once.
+        role: MemberRole,
+    },
+    /// Leadership should go to this member.
+    MoveLeader {
+        /// Which.
+        to: u64,
     },
     /// Raft's and the store's figures.
     Status,
@@ -91,12 +100,15 @@ pub enum Question {
 }
 
 /// What a client wants of a member.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum MemberAsk {
     /// It should leave.
     Remove,
     /// Its peer URLs should change.
-    Update,
+    Update {
+        /// To these.
+        peer_urls: Vec<String>,
+    },
     /// It should vote.
     Promote,
 }
@@ -119,8 +131,17 @@ pub enum Answer {
     TimeToLive(pb::LeaseTimeToLiveResponse),
     /// For LeaseLeases.
     Leases(Vec<i64>),
-    /// For MemberList.
+    /// For MemberList and for what changes members.
     Members(Vec<pb::Member>),
+    /// For MemberAdd.
+    Added {
+        /// The new one.
+        member: Box<pb::Member>,
+        /// All, after the change.
+        members: Vec<pb::Member>,
+    },
+    /// For MoveLeader.
+    Moved,
     /// For Status; the header is the shard's to fill.
     Status(Box<pb::StatusResponse>),
     /// For Alarm GET.

@@ -6,12 +6,14 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use base::Instant;
-use state::{KeepAlive, MemberRole, Quota};
+use state::{KeepAlive, Quota};
 use wire::{ApiError, etcdserverpb as pb};
 
-use super::rounds::Waiter;
+use super::forward::{is_for_leader, peer_answer};
+use super::rounds::{Asker, Waiter};
 use super::{Leader, LeaderEffect};
-use crate::message::{Answer, CallId, CallRef, MemberAsk, Question, ShardId, SnapshotCut, ToShard};
+use crate::message::{Answer, CallId, CallRef, Question, ShardId, SnapshotCut, ToShard};
+use crate::peer::{PeerAnswer, PeerNote};
 
 /// Calls that wait for more than leadership.
 pub struct Answers {
@@ -19,13 +21,20 @@ pub struct Answers {
     wanted: Vec<CallRef>,
     under_way: VecDeque<(u64, Vec<CallRef>)>,
     // Renewals of leases whose revoke is in the log: answered when it has been applied.
-    expiring: Vec<(CallRef, i64)>,
+    expiring: Vec<(Asker, i64)>,
+    // Who waits for leadership to move, whereto, and since when.
+    moving: Option<(CallRef, u64, Instant)>,
 }
 
 impl Answers {
     /// Nobody waits.
     pub fn new() -> Answers {
-        Answers { wanted: Vec::new(), under_way: VecDeque::new(), expiring: Vec::new() }
+        Answers {
+            wanted: Vec::new(),
+            under_way: VecDeque::new(),
+            expiring: Vec::new(),
+            moving: None,
+        }
     }
 
     /// Does anybody wait for a checkpoint to begin?
@@ -47,8 +56,57 @@ impl Answers {
 
 impl Leader {
     /// A call asks something.
-    pub(super) fn take_question(&mut self, shard: ShardId, call: CallId, question: Question) {
-        self.rounds.ask(CallRef { shard, call }, question);
+    pub(super) fn take_question(
+        &mut self,
+        now: Instant,
+        shard: ShardId,
+        call: CallId,
+        question: Question,
+    ) {
+        let call = CallRef { shard, call };
+        match question {
+            // What this member knows is asked even when nobody leads.
+            Question::Status | Question::MembersHere if self.start.is_none() => {
+                self.answer(now, Asker::Call(call), question);
+            }
+            Question::MoveLeader { to } => self.move_leader(now, call, to),
+            question if is_for_leader(&question) && !self.leads() => {
+                self.forward(now, call, question);
+            }
+            question => self.rounds.ask(Asker::Call(call), question),
+        }
+    }
+
+    /// Leadership should move. Answered when it has.
+    fn move_leader(&mut self, now: Instant, call: CallRef, to: u64) {
+        let votes = self.membership().voters.contains(&to);
+        let refusal = match (self.leads(), votes) {
+            (false, _) => Some(ApiError::NotLeader),
+            (true, false) => Some(ApiError::BadLeaderTransferee),
+            (true, true) => None,
+        };
+        if let Some(error) = refusal {
+            return self.tell(Asker::Call(call), Answer::Failed(error));
+        }
+        if to != self.config.member_id {
+            self.consensus().handle(now, consensus::Event::TransferLeader(to));
+        }
+        if let Some((before, ..)) = self.answers.moving.replace((call, to, now)) {
+            let error = ApiError::TimeoutLeaderTransfer;
+            self.tell(Asker::Call(before), Answer::Failed(error));
+        }
+    }
+
+    /// Answers who waits for leadership to move.
+    pub(super) fn answer_moved(&mut self, now: Instant) {
+        let Some((call, to, since)) = self.answers.moving else { return };
+        let answer = match self.role.leader == to {
+            true => Answer::Moved,
+            false if now.since(since) < self.config.election_timeout => return,
+            false => Answer::Failed(ApiError::TimeoutLeaderTransfer),
+        };
+        self.answers.moving = None;
+        self.tell(Asker::Call(call), answer);
     }
 
     /// Asks the group to confirm leadership for whoever waits.
@@ -79,43 +137,64 @@ impl Leader {
                     let message = ToShard::ReadAt { round, revision };
                     self.out.push_back(LeaderEffect::ToShard { shard, message });
                 }
-                Waiter::Ask { call, question } if self.sequence.blocked() => {
-                    self.rounds.ask(call, question);
+                Waiter::Ask { asker, question } if self.sequence.blocked() => {
+                    self.rounds.ask(asker, question);
                 }
-                Waiter::Ask { call, question } => self.answer(now, call, question),
+                Waiter::Ask { asker, question } => self.answer(now, asker, question),
             }
         }
         self.answer_expired();
+        self.answer_moved(now);
         self.notice_publication();
     }
 
-    fn answer(&mut self, now: Instant, call: CallRef, question: Question) {
+    fn answer(&mut self, now: Instant, asker: Asker, question: Question) {
+        if is_for_leader(&question) && !self.leads() {
+            // Leadership went while the round was under way.
+            return match asker {
+                Asker::Call(call) => self.forward(now, call, question),
+                Asker::Peer { member, number } => {
+                    let note = PeerNote::Answer { number, answer: PeerAnswer::NotLeader };
+                    self.out.push_back(LeaderEffect::Send { to: member, note });
+                }
+            };
+        }
         let answer = match question {
-            Question::PlanTxn(request) => return self.plan(call, request),
-            Question::KeepAlive { lease } => match self.keep_alive(now, call, lease) {
+            Question::PlanTxn(request) => return self.plan(own_call(asker), request),
+            Question::KeepAlive { lease } => match self.keep_alive(now, asker, lease) {
                 Some(answer) => answer,
                 None => return,
             },
             Question::TimeToLive { lease, keys } => self.time_to_live(now, lease, keys),
             Question::Leases => Answer::Leases(self.sequencer.leases_mut().ids_by_expiry(now)),
-            Question::Members => Answer::Members(self.members()),
-            Question::ChangeMember { id, change } => Answer::Failed(self.refuse_change(id, change)),
-            Question::AddMember { peer_urls } => Answer::Failed(self.refuse_member(&peer_urls)),
+            Question::Members | Question::MembersHere => Answer::Members(self.members()),
+            Question::ChangeMember { .. } | Question::AddMember { .. } => {
+                return self.change_members(asker, question);
+            }
+            Question::MoveLeader { .. } => unreachable!("it waits for no round"),
             Question::Status => Answer::Status(Box::new(self.status())),
             Question::Alarms { alarm } => Answer::Alarms(self.sequencer.alarms().list(alarm)),
             Question::Snapshot => Answer::Snapshot(Arc::new(self.snapshot_cut())),
-            Question::Checkpoint => return self.answers.wanted.push(call),
+            Question::Checkpoint => return self.answers.wanted.push(own_call(asker)),
         };
-        self.tell(call, answer);
+        self.tell(asker, answer);
     }
 
-    pub(super) fn tell(&mut self, call: CallRef, answer: Answer) {
-        self.send_batch();
-        let message = ToShard::Answer { call: call.call, answer };
-        self.out.push_back(LeaderEffect::ToShard { shard: call.shard, message });
+    pub(super) fn tell(&mut self, asker: Asker, answer: Answer) {
+        match asker {
+            Asker::Call(CallRef { shard, call }) => {
+                self.send_batch();
+                let message = ToShard::Answer { call, answer };
+                self.out.push_back(LeaderEffect::ToShard { shard, message });
+            }
+            Asker::Peer { member, number } => {
+                let note = PeerNote::Answer { number, answer: peer_answer(answer) };
+                self.out.push_back(LeaderEffect::Send { to: member, note });
+            }
+        }
     }
 
-    fn keep_alive(&mut self, now: Instant, call: CallRef, lease: i64) -> Option<Answer> {
+    fn keep_alive(&mut self, now: Instant, asker: Asker, lease: i64) -> Option<Answer> {
         match self.sequencer.leases_mut().keep_alive(now, lease) {
             KeepAlive::Renewed { ttl_s, checkpoint } => {
                 if let Some(checkpoint) = checkpoint {
@@ -129,7 +208,7 @@ impl Leader {
             KeepAlive::Unknown => Some(Answer::KeptAlive { lease, ttl: 0 }),
             KeepAlive::NotPrimary => Some(Answer::Failed(ApiError::NotPrimaryLessor)),
             KeepAlive::Expired => {
-                self.answers.expiring.push((call, lease));
+                self.answers.expiring.push((asker, lease));
                 None
             }
         }
@@ -140,10 +219,10 @@ impl Leader {
         if self.answers.expiring.is_empty() {
             return;
         }
-        for (call, lease) in std::mem::take(&mut self.answers.expiring) {
+        for (asker, lease) in std::mem::take(&mut self.answers.expiring) {
             match self.sequencer.leases().contains(lease) {
-                true => self.answers.expiring.push((call, lease)),
-                false => self.tell(call, Answer::KeptAlive { lease, ttl: 0 }),
+                true => self.answers.expiring.push((asker, lease)),
+                false => self.tell(asker, Answer::KeptAlive { lease, ttl: 0 }),
             }
         }
     }
@@ -162,33 +241,6 @@ impl Leader {
         })
     }
 
-    /// Etcd's checks of a new member come first, so that a mistake is told as such.
-    fn refuse_member(&self, peer_urls: &[String]) -> ApiError {
-        let taken = |url: &String| {
-            self.sequencer.members().iter().any(|member| member.peer_urls.contains(url))
-        };
-        if peer_urls.is_empty() || !peer_urls.iter().all(|url| is_peer_url(url)) {
-            return ApiError::MemberBadUrls;
-        }
-        if peer_urls.iter().any(taken) {
-            return ApiError::PeerUrlExists;
-        }
-        ApiError::Unknown("ringleader: members cannot be added in this build".to_owned())
-    }
-
-    /// A group of one: strangers are not found, and we can neither go nor be promoted.
-    fn refuse_change(&self, id: u64, change: MemberAsk) -> ApiError {
-        match change {
-            _ if self.sequencer.members().get(id).is_none() => ApiError::MemberNotFound,
-            MemberAsk::Remove => ApiError::MemberNotEnoughStarted,
-            MemberAsk::Promote => ApiError::MemberNotLearner,
-            MemberAsk::Update => {
-                let text = "ringleader: peer URLs cannot be changed in this build";
-                ApiError::Unknown(text.to_owned())
-            }
-        }
-    }
-
     fn snapshot_cut(&self) -> SnapshotCut {
         let applied = self.sequencer.applied();
         SnapshotCut {
@@ -199,17 +251,6 @@ impl Leader {
             meta: self.sequencer.all_meta(),
             version: self.sequencer.cluster_version().unwrap_or_default().to_owned(),
         }
-    }
-
-    fn members(&self) -> Vec<pb::Member> {
-        let member = |member: &state::Member| pb::Member {
-            id: member.id,
-            name: member.name.clone(),
-            peer_urls: member.peer_urls.clone(),
-            client_urls: member.client_urls.clone(),
-            is_learner: member.role == MemberRole::Learner,
-        };
-        self.sequencer.members().iter().map(member).collect()
     }
 
     fn status(&self) -> pb::StatusResponse {
@@ -234,7 +275,7 @@ impl Leader {
             raft_applied_index: applied.index,
             errors,
             db_size_in_use: i64::try_from(size.used_bytes).unwrap_or(i64::MAX),
-            is_learner: false,
+            is_learner: self.membership().learners.contains(&self.config.member_id),
             storage_version: self.sequencer.cluster_version().unwrap_or_default().to_owned(),
             db_size_quota: match self.config.quota {
                 Quota::Unlimited => 0,
@@ -245,14 +286,10 @@ impl Leader {
     }
 }
 
-/// Scheme, host and port, and nothing after them.
-fn is_peer_url(url: &str) -> bool {
-    let Some((scheme, place)) = url.split_once("://") else { return false };
-    match scheme {
-        "http" | "https" => place.rsplit_once(':').is_some_and(|(host, port)| {
-            !host.is_empty() && !host.contains('/') && port.parse::<u16>().is_ok()
-        }),
-        "unix" | "unixs" => !place.is_empty(),
-        _ => false,
+/// Peers ask only what the leader must decide.
+fn own_call(asker: Asker) -> CallRef {
+    match asker {
+        Asker::Call(call) => call,
+        Asker::Peer { .. } => unreachable!("peers do not ask that"),
     }
 }

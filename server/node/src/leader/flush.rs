@@ -53,9 +53,8 @@ impl Leader {
                 Effect::ReadLost { context } => self.rounds.lost(context.0),
                 Effect::Role(role) => self.take_role(role.term, role.leader.unwrap_or(0)),
                 Effect::Send { to, message } => self.send_raft(to, message),
-                Effect::Install(_) | Effect::SnapshotWanted { .. } => {
-                    unreachable!("a group of one has no peers: {effect:?}")
-                }
+                Effect::SnapshotWanted { .. } => {}
+                Effect::Install(_) => unreachable!("no snapshot was sent: {effect:?}"),
             }
         }
         any
@@ -137,6 +136,7 @@ impl Leader {
         }
         self.role.term = term;
         self.role.leader = leader;
+        self.forwards_start_over();
         self.rounds.start_over();
         self.sequencer.leases_mut().demote();
         self.tell_facts();

@@ -17,21 +17,20 @@ impl Leader {
 
     /// A peer sent something.
     pub(super) fn received(&mut self, now: Instant, from: u64, note: PeerNote) {
-        if self.consensus.is_none() {
-            // Still reading our own log: the peer says it again.
+        // Before our own log is read, the peer talks to nobody; it says again what matters.
+        if self.start.is_some() || !self.knows(from) {
             return;
         }
         match note {
-            PeerNote::Raft(message) if message.from() == from => {
-                self.consensus().handle(now, Event::Received(message));
+            PeerNote::Raft(message) => {
+                if message.from() == from {
+                    self.consensus().handle(now, Event::Received(message));
+                }
             }
-            PeerNote::Raft(_)
-            | PeerNote::Commands(_)
-            | PeerNote::Ask { .. }
-            | PeerNote::Answer { .. }
-            | PeerNote::Part { .. }
-            | PeerNote::Taken { .. }
-            | PeerNote::Refused { .. } => {}
+            PeerNote::Commands(batch) => self.take_forwarded(from, batch),
+            PeerNote::Ask { number, ask } => self.take_ask(from, number, ask),
+            PeerNote::Answer { number, answer } => self.take_peer_answer(number, answer),
+            PeerNote::Part { .. } | PeerNote::Taken { .. } | PeerNote::Refused { .. } => {}
         }
     }
 

@@ -10,12 +10,16 @@ use base::limits::LOG_BATCH_BACKLOG_BYTES;
 use state::{Admit, Command, CommandBatch, Kind, Origin, validate};
 use wire::{ApiError, etcdserverpb as pb};
 
-use super::{Leader, Report};
+use super::{Leader, LeaderEffect, Report};
 use crate::figures::Histogram;
 use crate::message::{CallRef, Proposal, ShardId};
+use crate::peer::PeerNote;
 
 /// Commands that wait or are in the log, not yet decided; more are refused (etcd's 5000 entries).
 const UNDECIDED_MAX: usize = 100_000;
+
+/// Bits of a command's number that count; those above tell one life of the process from another.
+const COUNT_BITS: u32 = 40;
 
 /// Commands on their way.
 pub struct Proposals {
@@ -23,18 +27,21 @@ pub struct Proposals {
     waiting_bytes: usize,
     // Calls whose command is in the log, by the command's number.
     pending: VecDeque<(u64, CallRef)>,
+    first: u64,
     sequence: u64,
 }
 
 impl Proposals {
     /// None yet. `epoch` makes the numbers differ from those of an earlier life of the process.
     pub fn new(epoch: u64) -> Proposals {
-        // The low 32 bits count from zero; the high ones are this life's.
+        // The low bits count from zero; the high ones are this life's.
+        let first = epoch << COUNT_BITS;
         Proposals {
             waiting: VecDeque::new(),
             waiting_bytes: 0,
             pending: VecDeque::new(),
-            sequence: epoch << 32,
+            first,
+            sequence: first,
         }
     }
 
@@ -52,9 +59,12 @@ impl Proposals {
     }
 
     /// Takes the call that waits for this number, forgetting those before it: their commands were
-    /// lost with a term and will never be decided.
+    /// lost with a term and will never be decided. Commands of an earlier life settle nothing.
     pub fn settle(&mut self, sequence: u64) -> (Vec<CallRef>, Option<CallRef>) {
         let mut lost = Vec::new();
+        if sequence >> COUNT_BITS != self.first >> COUNT_BITS {
+            return (lost, None);
+        }
         while let Some((first, call)) = self.pending.front().copied() {
             if first > sequence {
                 break;
@@ -71,6 +81,22 @@ impl Proposals {
     /// Commands without an outcome.
     pub fn undecided(&self) -> usize {
         self.waiting.len() + self.pending.len()
+    }
+
+    /// A peer's command, to be proposed here.
+    fn push_forwarded(&mut self, command: Command) {
+        self.waiting_bytes += command.encoded_bytes();
+        self.waiting.push_back((None, command));
+    }
+
+    /// This member does not lead any more: peers send theirs to whoever does. Of our own, those
+    /// whose clients have given up are dropped: they were told that nobody knows.
+    fn keep_own(&mut self, member: u64, limit: Instant) {
+        self.waiting.retain(|(call, command)| {
+            let alive = call.is_none_or(|(_, since)| limit <= since);
+            command.origin.member == member && alive
+        });
+        self.waiting_bytes = self.waiting.iter().map(|(_, c)| c.encoded_bytes()).sum();
     }
 
     fn next_batch(&mut self, now: Instant, queue: &mut Histogram) -> CommandBatch {
@@ -171,12 +197,45 @@ impl Leader {
 
     /// Makes one entry of everything that waits, if the log takes one now. True if it did.
     pub(super) fn propose_waiting(&mut self, now: Instant) -> bool {
-        let may = self.role.leader == self.config.member_id && self.sequence.has_room();
-        if !may || self.proposals.waiting.is_empty() || !self.log_takes_more() {
+        if self.proposals.waiting.is_empty() || !self.sequence.has_room() {
+            return false;
+        }
+        if !self.leads() {
+            return self.forward_waiting(now);
+        }
+        if !self.log_takes_more() {
             return false;
         }
         let entry = self.proposals.next_batch(now, &mut self.counts.queue).encode();
         // A refusal means that leadership is going: the calls are answered when their time is up.
         self.consensus().propose(entry).is_ok()
+    }
+
+    /// Sends everything that waits to whoever leads. True if anything went.
+    fn forward_waiting(&mut self, now: Instant) -> bool {
+        let limit = self.config.request_timeout().as_nanos() as u64;
+        let limit = Instant(now.0.saturating_sub(limit));
+        self.proposals.keep_own(self.config.member_id, limit);
+        let to = self.role.leader;
+        if to == 0 || self.proposals.waiting.is_empty() {
+            return false;
+        }
+        let batch = self.proposals.next_batch(now, &mut self.counts.queue);
+        self.out.push_back(LeaderEffect::Send { to, note: PeerNote::Commands(batch) });
+        true
+    }
+
+    /// Commands of a peer's clients. Their calls wait there, for the entry.
+    pub(super) fn take_forwarded(&mut self, from: u64, batch: CommandBatch) {
+        let room = self.proposals.undecided() + batch.commands.len() <= UNDECIDED_MAX;
+        if !self.leads() || !room || self.stopping {
+            // The peer's calls run into their time limit, as they would if this note were lost.
+            return;
+        }
+        for command in batch.commands {
+            if command.origin.member == from {
+                self.proposals.push_forwarded(command);
+            }
+        }
     }
 }

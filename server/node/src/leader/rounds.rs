@@ -26,9 +26,23 @@ pub enum Waiter {
     /// A question of a call.
     Ask {
         /// Whose.
-        call: CallRef,
+        asker: Asker,
         /// What.
         question: Question,
+    },
+}
+
+/// Who wants an answer of the leader.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Asker {
+    /// A call at this member.
+    Call(CallRef),
+    /// A peer, for a call of its own.
+    Peer {
+        /// Which.
+        member: u64,
+        /// Its number for the question.
+        number: u64,
     },
 }
 
@@ -65,9 +79,9 @@ impl Rounds {
         self.gathering.push(Waiter::Read { shard, round });
     }
 
-    /// A call asks something.
-    pub fn ask(&mut self, call: CallRef, question: Question) {
-        self.gathering.push(Waiter::Ask { call, question });
+    /// Somebody asks something.
+    pub fn ask(&mut self, asker: Asker, question: Question) {
+        self.gathering.push(Waiter::Ask { asker, question });
     }
 
     /// Begins a round if there is reason to; returns its fresh context.

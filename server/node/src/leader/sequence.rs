@@ -17,6 +17,8 @@ use state::{
 use wal::{Entry, EntryKind};
 use wire::etcdserverpb as pb;
 
+use super::rounds::Asker;
+use super::upkeep::Publication;
 use super::{Leader, LeaderConfig, LeaderEffect, Report};
 use crate::figures::APPLY_SLOW;
 use crate::message::{Answer, ApplyBatch, CallId, CallRef, OutcomeAt, ShardId, ToShard};
@@ -40,6 +42,7 @@ struct Committed {
     index: u64,
     term: u64,
     commands: VecDeque<Command>,
+    change: Option<Entry>,
 }
 
 /// What waits for values.
@@ -136,8 +139,11 @@ impl Leader {
                 },
                 EntryKind::Change | EntryKind::ChangeV2 => VecDeque::new(),
             };
-            let committed = Committed { index: entry.index, term: entry.term, commands };
-            self.sequence.committed.push_back(committed);
+            let (index, term) = (entry.index, entry.term);
+            // A leader may put an empty entry in place of a change that it finds untimely.
+            let changes = entry.kind != EntryKind::Normal;
+            let change = changes.then_some(entry);
+            self.sequence.committed.push_back(Committed { index, term, commands, change });
         }
     }
 
@@ -148,6 +154,10 @@ impl Leader {
             let Some(entry) = self.sequence.committed.front_mut() else { break };
             let at = LogPosition { term: entry.term, index: entry.index };
             any = true;
+            if let Some(change) = entry.change.take() {
+                self.apply_change(at, &change);
+                continue;
+            }
             let Some(command) = entry.commands.pop_front() else {
                 self.sequence.committed.pop_front();
                 self.entry_done(now, at);
@@ -174,10 +184,10 @@ impl Leader {
         self.consensus().handle(now, Event::Applied(at.index));
         // The first entry of our own term: nothing of an older leader is still to come, so leases
         // may start running here and the member may publish itself.
-        let leads = self.role.leader == self.config.member_id && self.role.term == at.term;
-        if leads && !self.sequencer.leases().is_primary() {
+        let own_term = self.leads() && self.role.term == at.term;
+        if own_term && !self.sequencer.leases().is_primary() {
             self.sequencer.leases_mut().promote(now, self.config.election_timeout);
-            self.publish();
+            self.raise_cluster_version();
         }
     }
 
@@ -203,7 +213,7 @@ impl Leader {
     /// A command that no client sent was decided.
     fn own_outcome(&mut self, outcome: Outcome) {
         match outcome {
-            Outcome::MemberAttributes => self.role.published = true,
+            Outcome::MemberAttributes => self.publication = Publication::Done,
             Outcome::Failed(_)
             | Outcome::Put(_)
             | Outcome::DeleteRange(_)
@@ -263,10 +273,10 @@ impl Leader {
         match self.sequencer.plan_txn(&request, values) {
             Ok(TxnStep::Done(plan)) => {
                 self.count_read(&plan);
-                self.tell(call, Answer::Plan(plan));
+                self.tell(Asker::Call(call), Answer::Plan(plan));
             }
             Ok(TxnStep::NeedValues(needs)) => self.fetch(needs, Then::Plan { call, request }),
-            Err(error) => self.tell(call, Answer::Failed(error)),
+            Err(error) => self.tell(Asker::Call(call), Answer::Failed(error)),
         }
     }
 
@@ -297,7 +307,7 @@ impl Leader {
 
     /// Reports when the member has published itself.
     pub(super) fn notice_publication(&mut self) {
-        if self.role.published && !self.role.serving {
+        if self.publication == Publication::Done && !self.role.serving {
             self.role.serving = true;
             self.tell_facts();
             self.report(Report::Serving);

@@ -10,12 +10,12 @@
 use base::{FileId, Instant, IoRequest, IoResult, SliceId};
 use bytes::Bytes;
 use consensus::{Consensus, Event};
+use state::MemberChange;
 use state::sequencer::{LogPosition, RestoredAt};
-use state::{Member, MemberChange, MemberRole};
 use wal::{Identity, Mark, Reader, ReaderConfig, Restored, Step, Verdict, Writer, WriterConfig};
 
 use super::checkpoint::Checkpoints;
-use super::{Leader, LeaderEffect, Op, Report};
+use super::{Founding, Leader, LeaderEffect, Op, Report};
 use crate::manifest::{Manifest, ManifestError, SLOT_BYTES};
 use crate::message::{RestoredKey, ShardId, ToShard};
 
@@ -92,19 +92,22 @@ impl Leader {
         self.broken(text);
     }
 
-    /// A new directory: empty slices, the first member, and a checkpoint of just that.
+    /// A new directory: empty slices, the founding members, and a checkpoint of just that.
     fn genesis(&mut self, now: Instant) {
         self.stage(Stage::Genesis);
         self.open_slices(&vec![Bytes::new(); self.slices_in_all()], 1, -1);
-        let member = Member {
-            id: self.config.member_id,
-            name: String::new(),
-            peer_urls: self.config.peer_urls.clone(),
-            client_urls: Vec::new(),
-            role: MemberRole::Voter,
-        };
-        let mut applied = self.sequencer.change_members(FOUNDING, MemberChange::Add(member));
-        crate::message::extend(self.sequence.batch(), &mut applied);
+        match self.config.founding.clone() {
+            Founding::New(members) => {
+                for member in members {
+                    let change = MemberChange::Add(member);
+                    let mut applied = self.sequencer.change_members(FOUNDING, change);
+                    crate::message::extend(self.sequence.batch(), &mut applied);
+                }
+                assert!(self.sequencer.members().get(self.config.member_id).is_some());
+            }
+            // Its history comes from the others.
+            Founding::Existing(_) => {}
+        }
         let facts = self.manifest_facts();
         let slices = self.config.partition.slices_in_all();
         let generation = self.checkpoints.begin(now, facts, slices);
@@ -114,7 +117,8 @@ impl Leader {
 
     /// The first manifest is durable: the log may begin.
     pub(super) fn genesis_durable(&mut self) {
-        let restored = Restored::start(Mark { term: FOUNDING.term, index: FOUNDING.index });
+        let LogPosition { term, index } = self.sequencer.applied();
+        let restored = Restored::start(Mark { term, index });
         let writer = Writer::create(WriterConfig::standard(self.identity()));
         self.run(restored, writer);
     }
@@ -247,12 +251,16 @@ impl Leader {
             Verdict::End { resume, .. } => resume,
             Verdict::Rot { segment, offset, why } => {
                 return self.broken(format!(
-                    "log segment {segment} is damaged at byte {offset} ({why:?}) where entries \
-                     were acknowledged; restore the data directory from a backup"
+                    "{} is damaged at byte {offset} ({why:?}) where entries were acknowledged; restore \
+                     the data directory from a backup",
+                    FileId::Log(segment)
                 ));
             }
             Verdict::Unreadable { segment, error } => {
-                return self.broken(format!("log segment {segment} cannot be read: {error:?}"));
+                return self.broken(format!(
+                    "{} cannot be read ({error:?}): check the disk, then start again",
+                    FileId::Log(segment)
+                ));
             }
         };
         let restored = match restored.finish() {
@@ -265,22 +273,23 @@ impl Leader {
         self.run(restored, writer);
     }
 
-    /// Everything is read: the group starts, and as its only voter we campaign at once.
+    /// Everything is read: the group starts, and an only voter campaigns at once.
     fn run(&mut self, restored: Restored, writer: Writer) {
         self.writer = Some(writer);
         let start = consensus::Start {
             applied: self.sequencer.applied().index,
             window: restored.window,
             hard_state: restored.hard_state,
-            membership: consensus::Membership {
-                voters: vec![self.config.member_id],
-                ..consensus::Membership::default()
-            },
+            membership: self.membership(),
         };
+        let alone = start.membership.voters == [self.config.member_id];
         let mut consensus = Consensus::new(self.consensus_config(), start);
-        consensus.handle(self.next_tick, Event::Campaign);
+        if alone {
+            consensus.handle(self.next_tick, Event::Campaign);
+        }
         self.consensus = Some(consensus);
         self.start = None;
+        self.connect();
     }
 
     fn consensus_config(&mut self) -> consensus::Config {

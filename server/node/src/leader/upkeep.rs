@@ -11,9 +11,21 @@ use consensus::Event;
 use state::{Command, Kind, MemberAttributes};
 use wire::etcdserverpb as pb;
 
+use super::rounds::Asker;
 use super::{Leader, Op, Report};
 use crate::manifest::Manifest;
 use crate::message::{Facts, ToShard};
+
+/// Where the member's own words about itself stand.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Publication {
+    /// Nothing was said.
+    Unsent,
+    /// Proposed then.
+    Sent(Instant),
+    /// Decided.
+    Done,
+}
 
 /// An idle log is sealed after this long.
 const SEAL_AFTER: Duration = Duration::from_millis(100);
@@ -35,7 +47,9 @@ impl Leader {
         if now.since(self.flushes.last_flush()) >= SEAL_AFTER {
             self.writer().seal();
         }
-        if self.role.leader == self.config.member_id && !self.stopping {
+        self.forget_forwards(now);
+        self.publish_if_due(now);
+        if self.leads() && !self.stopping {
             self.expire_leases(now);
             self.compact_if_due(now);
         }
@@ -77,13 +91,38 @@ impl Leader {
         self.report(Report::Compacted { revision: target });
     }
 
-    /// Publishes the member's name and URLs, and the version that it makes the cluster serve.
-    pub(super) fn publish(&mut self) {
+    /// Publishes the member's name and URLs through the log, once it is in the list and somebody
+    /// leads; again, if that is not decided in time.
+    pub(super) fn publish_if_due(&mut self, now: Instant) {
+        let due = match self.publication {
+            Publication::Unsent => true,
+            Publication::Sent(since) => self.config.election_timeout * 2 <= now.since(since),
+            Publication::Done => false,
+        };
+        if !due || self.stopping {
+            return;
+        }
+        let listed = self.sequencer.members().get(self.config.member_id).is_some();
+        let led = match self.leads() {
+            // Leases run only once everything of older leaders is applied; so does this.
+            true => self.sequencer.leases().is_primary(),
+            false => self.role.leader != 0,
+        };
+        if !listed || !led {
+            return;
+        }
+        self.publication = Publication::Sent(now);
         let attributes = MemberAttributes {
             id: self.config.member_id,
             name: self.config.name.clone(),
             client_urls: self.config.client_urls.clone(),
         };
+        let member = self.config.member_id;
+        self.proposals.push(None, member, |origin| Command::member_attributes(origin, &attributes));
+    }
+
+    /// A new leader gives a cluster its version.
+    pub(super) fn raise_cluster_version(&mut self) {
         let member = self.config.member_id;
         if self.sequencer.cluster_version().is_none() {
             let mut parts = self.config.version.split('.');
@@ -93,7 +132,6 @@ impl Leader {
             };
             self.proposals.push(None, member, |origin| Command::cluster_version(origin, &version));
         }
-        self.proposals.push(None, member, |origin| Command::member_attributes(origin, &attributes));
     }
 
     /// Tells every shard what it should know of the member.
@@ -124,6 +162,7 @@ impl Leader {
 
     pub(super) fn manifest_facts(&self) -> Manifest {
         let applied = self.sequencer.applied();
+        let consensus::Membership { voters, learners, .. } = self.membership();
         let (log_first, log_position) = match &self.writer {
             Some(writer) => (writer.first_needed().unwrap_or(0), writer.durable().position.0),
             None => (0, 0),
@@ -138,8 +177,8 @@ impl Leader {
             compact_revision: self.sequencer.compact_revision(),
             log_first,
             log_position,
-            voters: vec![self.config.member_id],
-            learners: Vec::new(),
+            voters,
+            learners,
             roots: Vec::new(),
         }
     }
@@ -173,7 +212,7 @@ impl Leader {
             consensus.handle(self.next_tick, Event::Compact(index));
         }
         for call in self.answers.checkpoint_done(generation) {
-            self.tell(call, crate::message::Answer::Done);
+            self.tell(Asker::Call(call), crate::message::Answer::Done);
         }
         self.report(Report::Checkpointed { generation, index });
         if self.start.is_some() {

@@ -5,7 +5,7 @@
 use base::Instant;
 use bytes::Bytes;
 use prost::Message;
-use state::Kind;
+use state::{Kind, MemberRole};
 use wire::{ApiError, Code, Method, Status, etcdserverpb as pb, health};
 
 use super::Shard;
@@ -33,19 +33,31 @@ impl Shard {
                 self.ask(now, call, question);
             }
             Method::LeaseLeases => self.ask(now, call, Question::Leases),
-            Method::MemberList => self.ask(now, call, Question::Members),
+            Method::MemberList => {
+                let question = match decode::<pb::MemberListRequest>(message)?.linearizable {
+                    true => Question::Members,
+                    false => Question::MembersHere,
+                };
+                self.ask(now, call, question);
+            }
             Method::Status => self.ask(now, call, Question::Status),
             Method::MemberAdd => {
-                let peer_urls = decode::<pb::MemberAddRequest>(message)?.peer_urls;
-                self.ask(now, call, Question::AddMember { peer_urls });
+                let request = decode::<pb::MemberAddRequest>(message)?;
+                let role = match request.is_learner {
+                    true => MemberRole::Learner,
+                    false => MemberRole::Voter,
+                };
+                let question = Question::AddMember { peer_urls: request.peer_urls, role };
+                self.ask(now, call, question);
             }
             Method::MemberRemove => {
                 let id = decode::<pb::MemberRemoveRequest>(message)?.id;
                 self.ask(now, call, Question::ChangeMember { id, change: MemberAsk::Remove });
             }
             Method::MemberUpdate => {
-                let id = decode::<pb::MemberUpdateRequest>(message)?.id;
-                self.ask(now, call, Question::ChangeMember { id, change: MemberAsk::Update });
+                let pb::MemberUpdateRequest { id, peer_urls } = decode(message)?;
+                let change = MemberAsk::Update { peer_urls };
+                self.ask(now, call, Question::ChangeMember { id, change });
             }
             Method::MemberPromote => {
                 let id = decode::<pb::MemberPromoteRequest>(message)?.id;
@@ -66,7 +78,7 @@ impl Shard {
                 let waits = Waits::HashPoint(HashKind::At(request.revision));
                 self.calls.insert(call, Call { waits, since: now });
             }
-            Method::MoveLeader => self.move_leader(call, decode(message)?)?,
+            Method::MoveLeader => self.move_leader(now, call, &decode(message)?)?,
             auth if auth.service() == "etcdserverpb.Auth" => self.auth(call, auth, message)?,
             Method::HealthCheck => {
                 let request = decode::<health::HealthCheckRequest>(message)?;
@@ -87,15 +99,16 @@ impl Shard {
         self.propose(now, call, Kind::Alarm, message, 0)
     }
 
-    fn move_leader(&mut self, call: CallId, request: pb::MoveLeaderRequest) -> Result<(), Status> {
+    fn move_leader(
+        &mut self,
+        now: Instant,
+        call: CallId,
+        request: &pb::MoveLeaderRequest,
+    ) -> Result<(), Status> {
         if self.facts.leader != self.config.member_id {
             return Err(ApiError::NotLeader.into());
         }
-        if request.target_id != self.config.member_id {
-            return Err(ApiError::BadLeaderTransferee.into());
-        }
-        let reply = pb::MoveLeaderResponse { header: None };
-        self.reply(call, Bytes::from(reply.encode_to_vec()));
+        self.ask(now, call, Question::MoveLeader { to: request.target_id });
         Ok(())
     }
 
@@ -131,6 +144,12 @@ impl Shard {
                 let header = header.map(|header| pb::ResponseHeader { revision: 0, ..header });
                 pb::MemberListResponse { header, members }.encode_to_vec()
             }
+            Answer::Added { member, members } => {
+                let header = header.map(|header| pb::ResponseHeader { revision: 0, ..header });
+                let member = Some(*member);
+                pb::MemberAddResponse { header, member, members }.encode_to_vec()
+            }
+            Answer::Moved => pb::MoveLeaderResponse { header: None }.encode_to_vec(),
             Answer::Status(reply) => pb::StatusResponse { header, ..*reply }.encode_to_vec(),
             Answer::Alarms(alarms) => pb::AlarmResponse { header, alarms }.encode_to_vec(),
             Answer::Done => pb::CompactionResponse { header }.encode_to_vec(),

@@ -222,6 +222,8 @@ impl Shard {
             | Answer::TimeToLive(_)
             | Answer::Leases(_)
             | Answer::Members(_)
+            | Answer::Added { .. }
+            | Answer::Moved
             | Answer::Status(_)
             | Answer::Alarms(_)
             | Answer::Done => unreachable!("a snapshot was asked for"),

@@ -277,6 +277,8 @@ impl Shard {
             | Answer::TimeToLive(_)
             | Answer::Leases(_)
             | Answer::Members(_)
+            | Answer::Added { .. }
+            | Answer::Moved
             | Answer::Status(_)
             | Answer::Alarms(_)
             | Answer::Snapshot(_)

@@ -1,0 +1,199 @@
+//! Owns the questions that only the leader of the group can answer while this member follows, and
+//! the ways there and back.
+//! Never asks twice what is not safe to do twice. Invariant: a question is held, sent, or answered,
+//! never two of them.
+
+use std::collections::BTreeMap;
+
+use base::Instant;
+use state::MemberRole;
+
+use super::rounds::Asker;
+use super::{Leader, LeaderEffect};
+use crate::message::{Answer, CallRef, MemberAsk, Question};
+use crate::peer::{PeerAnswer, PeerAsk, PeerNote};
+
+/// Questions of this member's calls.
+pub struct Forwards {
+    next: u64,
+    held: Vec<Forwarded>,
+    sent: BTreeMap<u64, Forwarded>,
+}
+
+struct Forwarded {
+    call: CallRef,
+    question: Question,
+    since: Instant,
+}
+
+impl Forwards {
+    /// None. `epoch` makes the numbers differ from those of an earlier life of the process.
+    pub fn new(epoch: u64) -> Forwards {
+        Forwards { next: epoch << 32, held: Vec::new(), sent: BTreeMap::new() }
+    }
+
+    /// The leader changed: what can be asked again is; what might be done twice is left to the
+    /// time limit of its call, which tells the client that nobody knows.
+    fn start_over(&mut self) {
+        for forwarded in std::mem::take(&mut self.sent).into_values() {
+            match forwarded.question {
+                Question::KeepAlive { .. } | Question::TimeToLive { .. } => {
+                    self.held.push(forwarded);
+                }
+                _ => {}
+            }
+        }
+    }
+
+    fn forget_before(&mut self, limit: Instant) {
+        self.held.retain(|forwarded| limit <= forwarded.since);
+        self.sent.retain(|_, forwarded| limit <= forwarded.since);
+    }
+}
+
+/// Whether only the leader can answer it.
+pub fn is_for_leader(question: &Question) -> bool {
+    match question {
+        Question::KeepAlive { .. }
+        | Question::TimeToLive { .. }
+        | Question::ChangeMember { .. }
+        | Question::AddMember { .. } => true,
+        Question::PlanTxn(_)
+        | Question::Leases
+        | Question::Members
+        | Question::MembersHere
+        | Question::MoveLeader { .. }
+        | Question::Status
+        | Question::Alarms { .. }
+        | Question::Snapshot
+        | Question::Checkpoint => false,
+    }
+}
+
+impl Leader {
+    /// A call's question goes to the leader, once there is one.
+    pub(super) fn forward(&mut self, now: Instant, call: CallRef, question: Question) {
+        self.forwards.held.push(Forwarded { call, question, since: now });
+    }
+
+    /// Sends what is held, or answers it here if this member leads by now.
+    pub(super) fn settle_forwards(&mut self) {
+        if self.role.leader == 0 || self.forwards.held.is_empty() {
+            return;
+        }
+        for forwarded in std::mem::take(&mut self.forwards.held) {
+            if self.leads() {
+                self.rounds.ask(Asker::Call(forwarded.call), forwarded.question);
+                continue;
+            }
+            self.forwards.next += 1;
+            let number = self.forwards.next;
+            let note = PeerNote::Ask { number, ask: ask(forwarded.question.clone()) };
+            self.out.push_back(LeaderEffect::Send { to: self.role.leader, note });
+            self.forwards.sent.insert(number, forwarded);
+        }
+    }
+
+    /// Who leads changed, or in which term.
+    pub(super) fn forwards_start_over(&mut self) {
+        self.forwards.start_over();
+    }
+
+    /// Calls that were answered by their time limit need no answer.
+    pub(super) fn forget_forwards(&mut self, now: Instant) {
+        let limit = self.config.request_timeout();
+        self.forwards.forget_before(Instant(now.0.saturating_sub(limit.as_nanos() as u64)));
+    }
+
+    /// A peer asks.
+    pub(super) fn take_ask(&mut self, from: u64, number: u64, ask: PeerAsk) {
+        let asker = Asker::Peer { member: from, number };
+        if self.leads() {
+            self.rounds.ask(asker, question(ask));
+        } else {
+            let note = PeerNote::Answer { number, answer: PeerAnswer::NotLeader };
+            self.out.push_back(LeaderEffect::Send { to: from, note });
+        }
+    }
+
+    /// A peer answered.
+    pub(super) fn take_peer_answer(&mut self, number: u64, answer: PeerAnswer) {
+        let Some(forwarded) = self.forwards.sent.remove(&number) else { return };
+        let added = matches!(forwarded.question, Question::AddMember { .. });
+        let answer = match answer {
+            PeerAnswer::NotLeader => return self.forwards.held.push(forwarded),
+            PeerAnswer::Failed(error) => Answer::Failed(error),
+            PeerAnswer::KeptAlive { lease, ttl } => Answer::KeptAlive { lease, ttl },
+            PeerAnswer::TimeToLive(reply) => Answer::TimeToLive(reply),
+            PeerAnswer::Members(mut members) if added => {
+                let Some(member) = members.last().cloned() else { return };
+                members.sort_unstable_by_key(|member| member.id);
+                Answer::Added { member: Box::new(member), members }
+            }
+            PeerAnswer::Members(members) => Answer::Members(members),
+        };
+        self.tell(Asker::Call(forwarded.call), answer);
+    }
+}
+
+/// The answer as it goes to a peer.
+pub fn peer_answer(answer: Answer) -> PeerAnswer {
+    match answer {
+        Answer::Failed(error) => PeerAnswer::Failed(error),
+        Answer::KeptAlive { lease, ttl } => PeerAnswer::KeptAlive { lease, ttl },
+        Answer::TimeToLive(reply) => PeerAnswer::TimeToLive(reply),
+        Answer::Members(members) => PeerAnswer::Members(members),
+        Answer::Added { member, mut members } => {
+            members.retain(|other| other.id != member.id);
+            members.push(*member);
+            PeerAnswer::Members(members)
+        }
+        Answer::Plan(_)
+        | Answer::Leases(_)
+        | Answer::Status(_)
+        | Answer::Alarms(_)
+        | Answer::Snapshot(_)
+        | Answer::Moved
+        | Answer::Done => unreachable!("peers do not ask that"),
+    }
+}
+
+fn ask(question: Question) -> PeerAsk {
+    match question {
+        Question::KeepAlive { lease } => PeerAsk::KeepAlive { lease },
+        Question::TimeToLive { lease, keys } => PeerAsk::TimeToLive { lease, keys },
+        Question::AddMember { peer_urls, role } => {
+            PeerAsk::AddMember { peer_urls, learner: role == MemberRole::Learner }
+        }
+        Question::ChangeMember { id, change } => match change {
+            MemberAsk::Remove => PeerAsk::RemoveMember { id },
+            MemberAsk::Update { peer_urls } => PeerAsk::UpdateMember { id, peer_urls },
+            MemberAsk::Promote => PeerAsk::PromoteMember { id },
+        },
+        Question::PlanTxn(_)
+        | Question::Leases
+        | Question::Members
+        | Question::MembersHere
+        | Question::MoveLeader { .. }
+        | Question::Status
+        | Question::Alarms { .. }
+        | Question::Snapshot
+        | Question::Checkpoint => unreachable!("answered by every member itself"),
+    }
+}
+
+fn question(ask: PeerAsk) -> Question {
+    match ask {
+        PeerAsk::KeepAlive { lease } => Question::KeepAlive { lease },
+        PeerAsk::TimeToLive { lease, keys } => Question::TimeToLive { lease, keys },
+        PeerAsk::AddMember { peer_urls, learner } => {
+            let role = if learner { MemberRole::Learner } else { MemberRole::Voter };
+            Question::AddMember { peer_urls, role }
+        }
+        PeerAsk::RemoveMember { id } => Question::ChangeMember { id, change: MemberAsk::Remove },
+        PeerAsk::UpdateMember { id, peer_urls } => {
+            Question::ChangeMember { id, change: MemberAsk::Update { peer_urls } }
+        }
+        PeerAsk::PromoteMember { id } => Question::ChangeMember { id, change: MemberAsk::Promote },
+    }
+}

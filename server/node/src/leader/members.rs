@@ -1,0 +1,362 @@
+//! Owns changes of the cluster's members: what is asked, whether it may be done now, the entry that
+//! does it, and who waits for that.
+//! Never keeps a second list: the members are the sequencer's, the voters follow from them.
+//! Invariant: one change is in the log at a time, and the group accepts it exactly if the sequencer
+//! does.
+
+use std::collections::VecDeque;
+
+use base::bytes_le::Take;
+use bytes::{BufMut, Bytes, BytesMut};
+use consensus::Membership;
+use state::sequencer::LogPosition;
+use state::{Member, MemberChange, MemberRole};
+use wal::Entry;
+use wire::{ApiError, etcdserverpb as pb};
+
+use super::rounds::Asker;
+use super::{Founding, Leader, LeaderEffect, PeerPlace, Reconfig, Report};
+use crate::message::{Answer, MemberAsk, Question};
+
+/// A learner votes only once it holds so much of the leader's log (etcd's 90 %).
+const READY_PERCENT: u64 = 90;
+/// Changes that wait for the one in the log.
+const WAITING_MAX: usize = 16;
+
+/// Changes under way.
+pub struct Changes {
+    waiting: VecDeque<(Asker, MemberChange)>,
+    in_log: Option<InLog>,
+    number: u64,
+}
+
+struct InLog {
+    asker: Asker,
+    number: u64,
+    term: u64,
+}
+
+impl Changes {
+    /// None. `epoch` makes the numbers differ from those of an earlier life of the process.
+    pub fn new(epoch: u64) -> Changes {
+        Changes { waiting: VecDeque::new(), in_log: None, number: epoch << 32 }
+    }
+}
+
+/// What a change entry carries besides the group's own words: who asked, and the list's change.
+struct Context {
+    member: u64,
+    number: u64,
+    change: MemberChange,
+}
+
+impl Context {
+    fn encode(&self) -> Bytes {
+        let change = self.change.encode();
+        let mut to = BytesMut::with_capacity(16 + change.len());
+        to.put_u64_le(self.member);
+        to.put_u64_le(self.number);
+        to.put_slice(&change);
+        to.freeze()
+    }
+
+    fn decode(bytes: &[u8]) -> Option<Context> {
+        let mut from = Take::new(bytes);
+        let (member, number) = (from.u64().ok()?, from.u64().ok()?);
+        let change = MemberChange::decode(from.rest()).ok()?;
+        Some(Context { member, number, change })
+    }
+}
+
+impl Leader {
+    /// Members in the words of the API, by id.
+    pub(super) fn members(&self) -> Vec<pb::Member> {
+        self.sequencer.members().iter().map(in_words).collect()
+    }
+
+    /// Who votes and who learns, as the list says.
+    pub(super) fn membership(&self) -> Membership {
+        let ids = |role: MemberRole| {
+            let members = self.sequencer.members().iter();
+            members.filter(|member| member.role == role).map(|member| member.id).collect()
+        };
+        let (voters, learners) = (ids(MemberRole::Voter), ids(MemberRole::Learner));
+        Membership { voters, learners, ..Membership::default() }
+    }
+
+    /// Tells the transport whom it may talk to.
+    pub(super) fn connect(&mut self) {
+        let own = self.config.member_id;
+        let place = |member: &Member| PeerPlace { id: member.id, urls: member.peer_urls.clone() };
+        let known: Vec<&Member> = match (&self.config.founding, self.sequencer.members().len()) {
+            (Founding::Existing(told), 0) => told.iter().collect(),
+            (Founding::Existing(_) | Founding::New(_), _) => {
+                self.sequencer.members().iter().collect()
+            }
+        };
+        let peers = known.into_iter().filter(|member| member.id != own).map(place).collect();
+        let removed = self.sequencer.members().removed().collect();
+        self.out.push_back(LeaderEffect::Connect { peers, removed });
+    }
+
+    /// Whether notes of this member are heard.
+    pub(super) fn knows(&self, peer: u64) -> bool {
+        let members = self.sequencer.members();
+        match &self.config.founding {
+            Founding::Existing(told) if members.is_empty() => {
+                told.iter().any(|member| member.id == peer)
+            }
+            Founding::Existing(_) | Founding::New(_) => members.get(peer).is_some(),
+        }
+    }
+
+    /// A change was asked for, and leadership was confirmed since. Refused, or queued.
+    pub(super) fn change_members(&mut self, asker: Asker, question: Question) {
+        let change = match question {
+            Question::AddMember { peer_urls, role } => self.addition(peer_urls, role),
+            Question::ChangeMember { id, change } => self.alteration(id, change),
+            other => unreachable!("{other:?} changes no member"),
+        };
+        let room = match self.changes.waiting.len() < WAITING_MAX {
+            true => change,
+            false => Err(ApiError::TooManyRequests),
+        };
+        match room {
+            Ok(change) => self.changes.waiting.push_back((asker, change)),
+            Err(error) => self.tell(asker, Answer::Failed(error)),
+        }
+    }
+
+    fn addition(
+        &mut self,
+        peer_urls: Vec<String>,
+        role: MemberRole,
+    ) -> Result<MemberChange, ApiError> {
+        if peer_urls.is_empty() || !peer_urls.iter().all(|url| is_peer_url(url)) {
+            return Err(ApiError::MemberBadUrls);
+        }
+        let mut id = self.dice.next_u64();
+        // Etcd's ids are 63 bits of a hash as often as 64; only 0 has a meaning.
+        while id == 0 || self.sequencer.members().get(id).is_some() {
+            id = self.dice.next_u64();
+        }
+        let name = String::new();
+        let member = Member { id, name, peer_urls, client_urls: Vec::new(), role };
+        let change = MemberChange::Add(member);
+        self.sequencer.members().check(&change)?;
+        match role {
+            MemberRole::Learner => {
+                let members = self.sequencer.members().iter();
+                let learners = members.filter(|member| member.role == MemberRole::Learner).count();
+                if self.config.learners_max <= learners {
+                    return Err(ApiError::TooManyLearners);
+                }
+            }
+            MemberRole::Voter if self.config.reconfig == Reconfig::Strict => {
+                self.quorum_of_started(None, 1, 0)?;
+                if !self.all_heard_from() {
+                    return Err(ApiError::Unhealthy);
+                }
+            }
+            MemberRole::Voter => {}
+        }
+        Ok(change)
+    }
+
+    fn alteration(&self, id: u64, ask: MemberAsk) -> Result<MemberChange, ApiError> {
+        let members = self.sequencer.members();
+        let change = match ask {
+            MemberAsk::Remove => MemberChange::Remove(id),
+            MemberAsk::Update { peer_urls } => {
+                if peer_urls.is_empty() || !peer_urls.iter().all(|url| is_peer_url(url)) {
+                    return Err(ApiError::MemberBadUrls);
+                }
+                MemberChange::UpdatePeerUrls { id, peer_urls }
+            }
+            MemberAsk::Promote => MemberChange::Promote(id),
+        };
+        members.check(&change)?;
+        let member = members.get(id).ok_or(ApiError::MemberNotFound)?;
+        match change {
+            MemberChange::Remove(id) if member.role == MemberRole::Voter => self.may_remove(id)?,
+            MemberChange::Promote(id) => {
+                self.learner_ready(id)?;
+                if self.config.reconfig == Reconfig::Strict {
+                    self.quorum_of_started(None, 1, 1)?;
+                }
+            }
+            MemberChange::Add(_)
+            | MemberChange::Remove(_)
+            | MemberChange::UpdatePeerUrls { .. } => {}
+        }
+        Ok(change)
+    }
+
+    fn may_remove(&self, id: u64) -> Result<(), ApiError> {
+        if self.config.reconfig == Reconfig::Lenient {
+            return Ok(());
+        }
+        self.quorum_of_started(Some(id), 0, 0)?;
+        // A member that is down does not count for the quorum that is up.
+        if id != self.config.member_id && !self.heard_from(id) {
+            return Ok(());
+        }
+        let voters = self.membership().voters;
+        let up = voters.iter().filter(|voter| self.heard_from(**voter)).count();
+        match up - 1 < 1 + (voters.len() - 1) / 2 {
+            true => Err(ApiError::Unhealthy),
+            false => Ok(()),
+        }
+    }
+
+    /// Etcd's check that the voters that have started are a quorum after the change: `without` is
+    /// left out, `more` are added, `started` of them running.
+    fn quorum_of_started(
+        &self,
+        without: Option<u64>,
+        more: usize,
+        started: usize,
+    ) -> Result<(), ApiError> {
+        let members = self.sequencer.members().iter();
+        let voters: Vec<&Member> = members
+            .filter(|member| member.role == MemberRole::Voter && Some(member.id) != without)
+            .collect();
+        let all = more + voters.len();
+        let running = started + voters.iter().filter(|member| !member.name.is_empty()).count();
+        // A single member must be able to grow.
+        let grows = more == 1 && started == 0 && all == 2 && running == 1;
+        match grows || all / 2 < running {
+            true => Ok(()),
+            false => Err(ApiError::MemberNotEnoughStarted),
+        }
+    }
+
+    fn learner_ready(&self, id: u64) -> Result<(), ApiError> {
+        let Some(group) = &self.consensus else { return Err(ApiError::MemberLearnerNotReady) };
+        let status = group.status();
+        let matched = status.progress.iter().find(|peer| peer.id == id).map(|peer| peer.matched);
+        match matched.is_some_and(|matched| status.last * READY_PERCENT <= matched * 100) {
+            true => Ok(()),
+            false => Err(ApiError::MemberLearnerNotReady),
+        }
+    }
+
+    fn heard_from(&self, id: u64) -> bool {
+        let Some(group) = &self.consensus else { return false };
+        let progress = group.status().progress;
+        id == self.config.member_id || progress.iter().any(|peer| peer.id == id && peer.active)
+    }
+
+    fn all_heard_from(&self) -> bool {
+        self.membership().voters.into_iter().all(|voter| self.heard_from(voter))
+    }
+
+    /// Puts the next change into the log, if none is there.
+    pub(super) fn propose_changes(&mut self) {
+        if self.changes.in_log.as_ref().is_some_and(|change| change.term != self.role.term) {
+            // Whether it will ever be applied is not known any more: its call waits for its limit.
+            self.changes.in_log = None;
+        }
+        if !self.leads() || self.changes.in_log.is_some() || self.changes.waiting.is_empty() {
+            return;
+        }
+        let (asker, change) = self.changes.waiting.front().cloned().expect("not empty");
+        let step = self.group_change(&change);
+        let number = self.changes.number + 1;
+        let context = Context { member: self.config.member_id, number, change }.encode();
+        if self.consensus().propose_change(step, context).is_ok() {
+            self.changes.number = number;
+            self.changes.waiting.pop_front();
+            let term = self.role.term;
+            self.changes.in_log = Some(InLog { asker, number, term });
+        }
+    }
+
+    /// The change in the group's words. New URLs change nothing there: the member is added as what
+    /// it is.
+    fn group_change(&self, change: &MemberChange) -> consensus::MemberChange {
+        let add = |id: u64, role: MemberRole| match role {
+            MemberRole::Voter => consensus::MemberChange::AddVoter(id),
+            MemberRole::Learner => consensus::MemberChange::AddLearner(id),
+        };
+        match change {
+            MemberChange::Add(member) => add(member.id, member.role),
+            MemberChange::Remove(id) => consensus::MemberChange::Remove(*id),
+            MemberChange::Promote(id) => consensus::MemberChange::AddVoter(*id),
+            MemberChange::UpdatePeerUrls { id, .. } => {
+                let role = self.sequencer.members().get(*id).map(|member| member.role);
+                add(*id, role.unwrap_or(MemberRole::Learner))
+            }
+        }
+    }
+
+    /// A change entry is committed and its turn has come.
+    pub(super) fn apply_change(&mut self, at: LogPosition, entry: &Entry) {
+        let change = consensus::Change::decode(entry).ok();
+        let Some(context) = change.and_then(|change| Context::decode(&change.context)) else {
+            let what = format!(
+                "log entry {} changes members in a way that cannot be understood: it was written \
+                 by a newer version; start that version",
+                entry.index
+            );
+            return self.broken(what);
+        };
+        let refused = self.sequencer.members().check(&context.change).err();
+        let mut applied = self.sequencer.change_members(at, context.change.clone());
+        crate::message::extend(self.sequence.batch(), &mut applied);
+        if refused.is_none() {
+            self.change_accepted(entry);
+        }
+        let ours = context.member == self.config.member_id;
+        let waits = self.changes.in_log.take_if(|waits| ours && waits.number == context.number);
+        if let Some(InLog { asker, .. }) = waits {
+            let answer = match (refused, &context.change) {
+                (Some(error), _) => Answer::Failed(error),
+                (None, MemberChange::Add(member)) => {
+                    let member = Box::new(in_words(member));
+                    Answer::Added { member, members: self.members() }
+                }
+                (None, MemberChange::Remove(_) | MemberChange::Promote(_))
+                | (None, MemberChange::UpdatePeerUrls { .. }) => Answer::Members(self.members()),
+            };
+            self.tell(asker, answer);
+        }
+    }
+
+    fn change_accepted(&mut self, entry: &Entry) {
+        match self.consensus().accept_change(entry) {
+            Ok(membership) => assert_eq!(membership, self.membership(), "one list of members"),
+            Err(bad) => {
+                let what = format!("the group refuses the change of members in {bad:?}");
+                return self.broken(what);
+            }
+        }
+        self.connect();
+        let own = self.config.member_id;
+        if self.sequencer.members().removed().any(|id| id == own) {
+            self.report(Report::Removed);
+        }
+    }
+}
+
+fn in_words(member: &Member) -> pb::Member {
+    pb::Member {
+        id: member.id,
+        name: member.name.clone(),
+        peer_urls: member.peer_urls.clone(),
+        client_urls: member.client_urls.clone(),
+        is_learner: member.role == MemberRole::Learner,
+    }
+}
+
+/// Scheme, host and port, and nothing after them.
+fn is_peer_url(url: &str) -> bool {
+    let Some((scheme, place)) = url.split_once("://") else { return false };
+    match scheme {
+        "http" | "https" => place.rsplit_once(':').is_some_and(|(host, port)| {
+            !host.is_empty() && !host.contains('/') && port.parse::<u16>().is_ok()
+        }),
+        "unix" | "unixs" => !place.is_empty(),
+        _ => false,
+    }
+}
