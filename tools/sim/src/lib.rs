@@ -13,6 +13,7 @@ pub mod ops;
 pub mod oracle;
 pub mod plan;
 pub mod run;
+pub mod setup;
 pub mod trace;
 pub mod verify;
 

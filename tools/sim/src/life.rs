@@ -13,7 +13,7 @@ use prost::Message;
 use wire::etcdserverpb as pb;
 use wire::{Code, Method, Status};
 
-use crate::member::{End, Member};
+use crate::member::{End, Heard, Member};
 use crate::ops::Op;
 use crate::oracle::Oracle;
 
@@ -93,11 +93,17 @@ impl<'a> Life<'a> {
     pub fn step(&mut self) -> Result<(), Stop> {
         let stepped = self.member.step();
         // What was sent before the power went was heard.
-        for (call, reply) in std::mem::take(&mut self.member.replies) {
+        let said = std::mem::take(&mut self.member.said);
+        for (call, heard) in said.heard {
+            let reply = match heard {
+                Heard::Reply(reply) => Ok(reply),
+                Heard::Failed(status) => Err(status),
+                Heard::Message(_) | Heard::Finished => panic!("no stream was opened"),
+            };
             self.hear(call, reply).map_err(Stop::Wrong)?;
         }
-        self.idle.extend(std::mem::take(&mut self.member.wakes));
-        for report in std::mem::take(&mut self.member.reports) {
+        self.idle.extend(said.wakes);
+        for report in said.reports {
             match report {
                 Report::Serving => self.serving = true,
                 Report::Stopped => self.stopped = true,

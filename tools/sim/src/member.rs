@@ -1,23 +1,31 @@
-//! Owns one life of the member: its machines, the messages and disk requests between them, and the
-//! order in which they arrive.
+//! Owns one life of a member: its machines, the messages and disk requests between them, and the
+//! order in which they arrive. What it says to peers and clients is handed out; what they say is
+//! handed in.
 //! Never decides what is right. Invariant: messages from one machine to another arrive in order;
 //! everything else arrives when the dice say.
 
+mod carry;
+mod forget;
+
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
-use base::{Instant, IoError, IoRequest, IoResult, OpId, Prng, SliceId};
+use base::{Instant, IoError, IoResult, OpId, Prng, SliceId};
 use bytes::Bytes;
-use node::leader::Report;
+use node::leader::{PeerPlace, Report};
+use node::message::ApplyBatch;
+use node::shard::{CallMeta, LeaderNeed};
 use node::{
-    CallId, Leader, LeaderConfig, LeaderEffect, LeaderEvent, Shard, ShardConfig, ShardEffect,
-    ShardEvent, ShardId, ToLeader, ToShard,
+    CallId, Leader, LeaderConfig, LeaderEvent, PeerNote, Shard, ShardConfig, ShardEvent, ShardId,
+    ToLeader, ToShard,
 };
 use wire::{Method, Status};
 
 use crate::disk::Disk;
 use crate::plan::{Ending, Fault, Kind, Pace, Planted};
 use crate::trace::Trace;
+use forget::Forgetful;
 
 /// Shortest pause between two ticks of a core.
 const TICK_MIN: Duration = Duration::from_micros(500);
@@ -70,8 +78,40 @@ pub struct Failed {
     pub at: Instant,
 }
 
+/// What a client hears.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Heard {
+    /// The reply of a unary call.
+    Reply(Bytes),
+    /// A message of a stream.
+    Message(Bytes),
+    /// The call ended with an error.
+    Failed(Status),
+    /// The stream ended well.
+    Finished,
+}
+
+/// What a member says to those outside of it, since it was last taken.
+#[derive(Default)]
+pub struct Said {
+    /// To clients.
+    pub heard: Vec<(CallId, Heard)>,
+    /// To peers, with whom it is for.
+    pub sent: Vec<(u64, PeerNote)>,
+    /// Whom it wants to be connected with, if that changed.
+    pub peers: Option<Vec<PeerPlace>>,
+    /// What its leader decided, in order.
+    pub decided: Vec<Arc<ApplyBatch>>,
+    /// To whoever runs it.
+    pub reports: Vec<Report>,
+    /// Clients whose pause is over.
+    pub wakes: Vec<u64>,
+}
+
 /// What a life is told.
 pub struct Start {
+    /// What its clock shows.
+    pub began: Instant,
     /// For the leader.
     pub leader: LeaderConfig,
     /// For each shard.
@@ -106,22 +146,22 @@ pub struct Member {
     turns: BTreeSet<Machine>,
     effects: u64,
     requests: u64,
+    sends: u64,
+    // The highest revision that the leader told each shard (for a planted bug).
+    revision: i64,
+    forgetful: Forgetful,
     failed: Option<Failed>,
     fault_seen: u64,
     /// The fingerprint.
     pub trace: Trace,
-    /// Replies since they were last taken.
-    pub replies: Vec<(CallId, Result<Bytes, Status>)>,
-    /// Reports likewise.
-    pub reports: Vec<Report>,
-    /// Clients whose pause is over.
-    pub wakes: Vec<u64>,
+    /// What it says.
+    pub said: Said,
 }
 
 impl Member {
     /// Begins a life on what the last one left.
     pub fn start(disk: Disk, trace: Trace, start: Start) -> Member {
-        let now = Instant(1);
+        let now = start.began;
         let cores = start.shards.len() as u16;
         let mut member = Member {
             now,
@@ -139,12 +179,13 @@ impl Member {
             turns: BTreeSet::new(),
             effects: 0,
             requests: 0,
+            sends: 0,
+            revision: 1,
+            forgetful: Forgetful::new(),
             failed: None,
             fault_seen: 0,
             trace,
-            replies: Vec::new(),
-            reports: Vec::new(),
-            wakes: Vec::new(),
+            said: Said::default(),
         };
         member.turn_soon(Machine::Leader);
         (0..cores).for_each(|core| member.at(TICK_MIN, Happening::Tick(ShardId(core))));
@@ -178,10 +219,31 @@ impl Member {
 
     /// A client's request.
     pub fn call(&mut self, shard: ShardId, call: CallId, method: Method, message: Bytes) {
-        let meta = node::shard::CallMeta { leader: node::shard::LeaderNeed::Any };
-        let event = ShardEvent::Unary { call, method, meta, message };
+        let meta = CallMeta { leader: LeaderNeed::Any };
+        self.event(shard, ShardEvent::Unary { call, method, meta, message });
+    }
+
+    /// What a client's connection tells a shard.
+    pub fn event(&mut self, shard: ShardId, event: ShardEvent) {
         self.shards[usize::from(shard.0)].handle(self.now, event);
         self.turn_soon(Machine::Shard(shard));
+    }
+
+    /// What a peer's connection tells.
+    pub fn peer(&mut self, event: LeaderEvent) {
+        self.leader.handle(self.now, event);
+        self.turn_soon(Machine::Leader);
+    }
+
+    /// When the next thing happens by itself.
+    pub fn next_at(&self) -> Instant {
+        self.queue.first_key_value().expect("ticks never end").0.0.max(self.now)
+    }
+
+    /// Lets time pass up to `now` with nothing done: what is due later than that stays in order,
+    /// what was due before happens late, as after a pause of the whole process.
+    pub fn skip_to(&mut self, now: Instant) {
+        self.now = self.now.max(now);
     }
 
     /// Begins the orderly stop.
@@ -197,8 +259,8 @@ impl Member {
 
     /// Lets the next thing happen.
     pub fn step(&mut self) -> Result<(), End> {
-        let ((at, _), happening) = self.queue.pop_first().expect("ticks never end");
-        assert!(self.now <= at);
+        let ((due, _), happening) = self.queue.pop_first().expect("ticks never end");
+        let at = due.max(self.now);
         self.now = at;
         self.trace.note(at.0);
         match happening {
@@ -214,7 +276,7 @@ impl Member {
             Happening::Told(owner, result) => self.tell(owner, result),
             Happening::Turn(machine) => return self.turn(machine),
             Happening::Tick(core) => self.tick(core),
-            Happening::Wake(client) => self.wakes.push(client),
+            Happening::Wake(client) => self.said.wakes.push(client),
         }
         Ok(())
     }
@@ -262,156 +324,5 @@ impl Member {
             (false, None) => most,
         };
         self.at(wait, Happening::Tick(core));
-    }
-
-    fn turn(&mut self, machine: Machine) -> Result<(), End> {
-        self.turns.remove(&machine);
-        match machine {
-            Machine::Leader => {
-                while let Some(effect) = self.leader.poll_effect(self.now) {
-                    self.count_effect()?;
-                    self.leader_effect(effect)?;
-                }
-            }
-            Machine::Shard(id) => {
-                while let Some(effect) = self.shards[usize::from(id.0)].poll_effect() {
-                    self.count_effect()?;
-                    self.shard_effect(id, effect)?;
-                }
-            }
-        }
-        Ok(())
-    }
-
-    fn count_effect(&mut self) -> Result<(), End> {
-        self.effects += 1;
-        match self.ending {
-            Ending::Effects(last) if last <= self.effects => Err(End::Crash),
-            _ => Ok(()),
-        }
-    }
-
-    fn leader_effect(&mut self, effect: LeaderEffect) -> Result<(), End> {
-        match effect {
-            LeaderEffect::ToShard { shard, message } => {
-                let happening = Happening::ToShard(shard, message);
-                self.post(Machine::Leader, Machine::Shard(shard), happening);
-            }
-            LeaderEffect::Io { op, request } => return self.submit(Owner::Leader(op), request),
-            LeaderEffect::Report(Report::Broken { what }) => return Err(End::Broken(what)),
-            LeaderEffect::Send { .. } | LeaderEffect::Connect { .. } => {}
-            LeaderEffect::Report(report) => self.reports.push(report),
-        }
-        Ok(())
-    }
-
-    fn shard_effect(&mut self, id: ShardId, effect: ShardEffect) -> Result<(), End> {
-        let from = Machine::Shard(id);
-        match effect {
-            ShardEffect::Reply { call, message } => {
-                self.trace.note(call.0);
-                self.trace.bytes(&message);
-                self.replies.push((call, Ok(message)));
-            }
-            ShardEffect::Fail { call, error } => {
-                self.trace.note(call.0);
-                self.trace.note(u64::from(error.code.number()));
-                self.replies.push((call, Err(error)));
-            }
-            ShardEffect::ToLeader(message) => {
-                self.post(from, Machine::Leader, Happening::ToLeader(id, message));
-            }
-            ShardEffect::ToShard { shard, message } => {
-                self.post(from, Machine::Shard(shard), Happening::ToShard(shard, message));
-            }
-            ShardEffect::Io { slice, op, request } => {
-                return self.submit(Owner::Slice(id, slice, op), request);
-            }
-            ShardEffect::Send { .. }
-            | ShardEffect::SendParts { .. }
-            | ShardEffect::Finish { .. } => panic!("no stream was opened"),
-        }
-        Ok(())
-    }
-
-    fn submit(&mut self, owner: Owner, request: IoRequest) -> Result<(), End> {
-        let kind = Kind::of(&request);
-        self.note_request(&request);
-        let is_last = matches!(self.ending, Ending::Request(at, _) if at == kind);
-        if self.planted == Planted::ForgetSync && matches!(request, IoRequest::Sync { .. }) {
-            let wait = self.draw(self.pace.disk);
-            self.at(wait, Happening::Told(owner, IoResult::Done));
-        } else {
-            let ticket = self.disk.begin(request);
-            let wait = self.draw(self.pace.disk);
-            let early = self.planted == Planted::AckBeforeDurable && kind == Kind::Flush;
-            if early {
-                self.at(Duration::ZERO, Happening::Told(owner, IoResult::Done));
-            }
-            let owner = if early { Owner::Nobody } else { owner };
-            self.at(wait, Happening::Disk(owner, ticket));
-        }
-        if is_last { self.count_request() } else { Ok(()) }
-    }
-
-    fn count_request(&mut self) -> Result<(), End> {
-        self.requests += 1;
-        match self.ending {
-            Ending::Request(_, last) | Ending::Done(_, last) if last <= self.requests => {
-                Err(End::Crash)
-            }
-            _ => Ok(()),
-        }
-    }
-
-    fn note_request(&mut self, request: &IoRequest) {
-        self.trace.note(Kind::of(request) as u64);
-        match request {
-            IoRequest::Write { offset, bytes, .. } => {
-                self.trace.note(*offset);
-                self.trace.bytes(bytes);
-            }
-            IoRequest::Read { offset, .. } | IoRequest::Punch { offset, .. } => {
-                self.trace.note(*offset);
-            }
-            IoRequest::Truncate { len, .. } => self.trace.note(*len),
-            IoRequest::Sync { .. } | IoRequest::Prepare { .. } | IoRequest::Remove { .. } => {}
-        }
-    }
-
-    fn disk_done(&mut self, owner: Owner, ticket: u64) -> Result<(), End> {
-        let kind = Kind::of(self.disk.request(ticket));
-        if let Fault::Fails(at, count, error) = self.fault
-            && at == kind
-        {
-            self.fault_seen += 1;
-            if self.fault_seen == count {
-                self.failed = Some(Failed { kind, error, at: self.now });
-                self.disk.fail(ticket, &mut self.dice);
-                self.tell(owner, IoResult::Failed(error));
-                return Ok(());
-            }
-        }
-        let result = self.disk.complete(ticket);
-        if matches!(self.ending, Ending::Done(at, _) if at == kind) {
-            self.count_request()?;
-        }
-        self.tell(owner, result);
-        Ok(())
-    }
-
-    fn tell(&mut self, owner: Owner, result: IoResult) {
-        match owner {
-            Owner::Nobody => {}
-            Owner::Leader(op) => {
-                self.leader.handle(self.now, LeaderEvent::IoDone { op, result });
-                self.turn_soon(Machine::Leader);
-            }
-            Owner::Slice(shard, slice, op) => {
-                let event = ShardEvent::IoDone { slice, op, result };
-                self.shards[usize::from(shard.0)].handle(self.now, event);
-                self.turn_soon(Machine::Shard(shard));
-            }
-        }
     }
 }

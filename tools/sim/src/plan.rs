@@ -15,6 +15,10 @@ pub enum Planted {
     AckBeforeDurable,
     /// Syncs are reported done and never happen.
     ForgetSync,
+    /// Linearizable reads are answered at what the member has, with nobody asked.
+    ReadWithoutRound,
+    /// The log holds no votes.
+    ForgetVote,
 }
 
 /// What holds for all lives of the member.
@@ -106,6 +110,10 @@ pub enum Ending {
     Done(Kind, u64),
     /// It stops in order, then the power goes.
     Orderly,
+    /// The power goes after so many notes to peers.
+    Sends(u64),
+    /// By nothing that happens inside of it.
+    Open,
 }
 
 /// Kinds of disk requests.

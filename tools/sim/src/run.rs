@@ -5,14 +5,10 @@ use std::fmt;
 use std::time::Duration;
 
 use base::limits::BLOCK_BYTES;
-use base::{FileId, Prng};
+use base::{FileId, Instant, Prng};
 use bytes::{Bytes, BytesMut};
 use node::leader::checkpoint::CheckpointPolicy;
-use node::leader::compactor::Retention;
 use node::manifest::{Manifest, SLOT_BYTES};
-use node::shard::Partition;
-use node::{Founding, LeaderConfig, Reconfig, ShardConfig, ShardId};
-use state::{Member as ClusterMember, MemberRole};
 use wal::{Geometry, Header, Position};
 
 use crate::disk::{Damage, Disk, Spot};
@@ -21,6 +17,7 @@ use crate::member::{End, Failed, Member, Start};
 use crate::ops::Source;
 use crate::oracle::Oracle;
 use crate::plan::{Ending, Fault, Pace, Planted, Shape};
+use crate::setup::Setup;
 use crate::trace::Trace;
 
 /// Who the member is, in every run.
@@ -150,9 +147,23 @@ impl Run {
         if let Some(manifest) = &known {
             assert_eq!(manifest.roots.len(), usize::from(partition.slices) + 1);
         }
+        let setup = Setup {
+            cluster: CLUSTER,
+            member: MEMBER,
+            founders: vec![MEMBER],
+            partition,
+            cache_bytes: self.shape.cache_bytes,
+            checkpoint: CheckpointPolicy {
+                interval: self.shape.checkpoint_interval,
+                log_bytes: self.shape.checkpoint_log_bytes,
+            },
+            watch_stream_bytes: 1 << 20,
+            request_timeout: Duration::from_secs(7),
+        };
         let start = Start {
-            leader: self.leader_config(partition, dice.next_u64()),
-            shards: (0..partition.shards).map(|id| self.shard_config(partition, id)).collect(),
+            began: Instant(1),
+            leader: setup.leader(dice.next_u64(), self.disk.log_segments()),
+            shards: setup.shards(),
             pace,
             ending,
             fault,
@@ -192,64 +203,6 @@ impl Run {
 
     fn known(&self) -> Option<Manifest> {
         Manifest::choose(&self.disk.peek(FileId::Manifest, 2 * SLOT_BYTES)?).ok()
-    }
-
-    fn leader_config(&self, partition: Partition, seed: u64) -> LeaderConfig {
-        LeaderConfig {
-            member_id: MEMBER,
-            cluster_id: CLUSTER,
-            name: "sim".into(),
-            peer_urls: vec!["http://localhost:2380".into()],
-            client_urls: vec!["http://localhost:2379".into()],
-            partition,
-            seed,
-            heartbeat: Duration::from_millis(100),
-            election_timeout: Duration::from_millis(1000),
-            quota: state::Quota::Unlimited,
-            txn_ops_max: 128,
-            retention: Retention::Everything,
-            checkpoint: CheckpointPolicy {
-                interval: self.shape.checkpoint_interval,
-                log_bytes: self.shape.checkpoint_log_bytes,
-            },
-            log_segments: self.disk.log_segments(),
-            version: "3.7.1".into(),
-            founding: Founding::New(vec![ClusterMember {
-                id: MEMBER,
-                name: String::new(),
-                peer_urls: vec!["http://localhost:2380".to_owned()],
-                client_urls: Vec::new(),
-                role: MemberRole::Voter,
-            }]),
-            reconfig: Reconfig::Strict,
-            learners_max: 1,
-        }
-    }
-
-    fn shard_config(&self, partition: Partition, id: u16) -> ShardConfig {
-        ShardConfig {
-            id: ShardId(id),
-            partition,
-            member_id: MEMBER,
-            cluster_id: CLUSTER,
-            request_bytes_max: 1_572_864,
-            txn_ops_max: 128,
-            cache_bytes: self.shape.cache_bytes,
-            watch: watch::Options {
-                cluster_id: CLUSTER,
-                member_id: MEMBER,
-                reply_bytes_max: 2 << 20,
-                stream_bytes_max: 1 << 20,
-                copy_bytes_max: 4 << 20,
-                history_bytes_max: 256 << 10,
-                jobs_max: 8,
-                job_watchers_max: 1024,
-                watchers_max: 1000,
-                progress_interval: Duration::from_secs(600),
-                seed: u64::from(id),
-            },
-            request_timeout: Duration::from_secs(7),
-        }
     }
 
     /// Flips a bit of what is durable, where a flip can be told from a crash.

@@ -1,0 +1,108 @@
+//! Owns what a simulated member is told at its start: who it is, with whom it is founded, how its
+//! slices and shards are dealt.
+//! Invariant: two starts of one member differ in nothing but what the caller draws for them.
+
+use std::time::Duration;
+
+use node::leader::checkpoint::CheckpointPolicy;
+use node::leader::compactor::Retention;
+use node::shard::Partition;
+use node::{Founding, LeaderConfig, Reconfig, ShardConfig, ShardId};
+use state::{Member, MemberRole};
+
+/// One Raft tick of every simulated member.
+pub const HEARTBEAT: Duration = Duration::from_millis(100);
+/// Time without a leader until an election begins, at least.
+pub const ELECTION_TIMEOUT: Duration = Duration::from_millis(1000);
+
+/// A member as it is set up.
+#[derive(Clone, Debug)]
+pub struct Setup {
+    /// The cluster's id.
+    pub cluster: u64,
+    /// The member's.
+    pub member: u64,
+    /// All who found the cluster, this one among them.
+    pub founders: Vec<u64>,
+    /// How keys and slices are dealt.
+    pub partition: Partition,
+    /// Memory for pages of each slice.
+    pub cache_bytes: u64,
+    /// When checkpoints begin.
+    pub checkpoint: CheckpointPolicy,
+    /// Bytes at once to one stream of watches; what is beyond reads history.
+    pub watch_stream_bytes: usize,
+    /// How long the member works on a request.
+    pub request_timeout: Duration,
+}
+
+impl Setup {
+    /// For the leader, which finds these log segments.
+    pub fn leader(&self, seed: u64, log_segments: Vec<u64>) -> LeaderConfig {
+        LeaderConfig {
+            member_id: self.member,
+            cluster_id: self.cluster,
+            name: format!("sim{}", self.member),
+            peer_urls: vec![peer_url(self.member)],
+            client_urls: vec![format!("http://sim{}:2379", self.member)],
+            partition: self.partition,
+            seed,
+            heartbeat: HEARTBEAT,
+            election_timeout: ELECTION_TIMEOUT,
+            quota: state::Quota::Unlimited,
+            txn_ops_max: 128,
+            retention: Retention::Everything,
+            checkpoint: self.checkpoint,
+            log_segments,
+            version: "3.7.1".into(),
+            founding: Founding::New(self.founders.iter().copied().map(founder).collect()),
+            reconfig: Reconfig::Strict,
+            learners_max: 1,
+        }
+    }
+
+    /// For each shard.
+    pub fn shards(&self) -> Vec<ShardConfig> {
+        (0..self.partition.shards).map(|id| self.shard(id)).collect()
+    }
+
+    fn shard(&self, id: u16) -> ShardConfig {
+        ShardConfig {
+            id: ShardId(id),
+            partition: self.partition,
+            member_id: self.member,
+            cluster_id: self.cluster,
+            request_bytes_max: 1_572_864,
+            txn_ops_max: 128,
+            cache_bytes: self.cache_bytes,
+            watch: watch::Options {
+                cluster_id: self.cluster,
+                member_id: self.member,
+                reply_bytes_max: 2 << 20,
+                stream_bytes_max: self.watch_stream_bytes,
+                copy_bytes_max: 4 << 20,
+                history_bytes_max: 256 << 10,
+                jobs_max: 8,
+                job_watchers_max: 1024,
+                watchers_max: 1000,
+                progress_interval: Duration::from_secs(600),
+                seed: u64::from(id),
+            },
+            request_timeout: self.request_timeout,
+        }
+    }
+}
+
+fn founder(id: u64) -> Member {
+    Member {
+        id,
+        name: String::new(),
+        peer_urls: vec![peer_url(id)],
+        client_urls: Vec::new(),
+        role: MemberRole::Voter,
+    }
+}
+
+fn peer_url(member: u64) -> String {
+    format!("http://sim{member}:2380")
+}
