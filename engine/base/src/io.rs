@@ -8,7 +8,8 @@ use bytes::Bytes;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SliceId(pub u16);
 
-/// A file of the data directory, by role. The shell alone knows paths.
+/// A file of the data directory, by role. It prints as its name, which is unique in the directory;
+/// the shell alone knows in which folder it lies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum FileId {
     /// The two manifest slots.
@@ -24,6 +25,19 @@ pub enum FileId {
         /// Number of the segment, rising.
         segment: u64,
     },
+}
+
+impl std::fmt::Display for FileId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            FileId::Manifest => f.write_str("manifest"),
+            FileId::Log(segment) => write!(f, "{segment:016x}.log"),
+            FileId::Tree(SliceId(slice)) => write!(f, "{slice:04x}.tree"),
+            FileId::History { slice: SliceId(slice), segment } => {
+                write!(f, "{slice:04x}-{segment:016x}.history")
+            }
+        }
+    }
 }
 
 /// Names one outstanding request of one machine.

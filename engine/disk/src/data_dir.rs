@@ -15,7 +15,7 @@ use std::io;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use base::{FileId, SliceId};
+use base::FileId;
 use rustix::fs::{FlockOperation, flock};
 
 /// An opened and locked data directory. Dropping it releases the lock.
@@ -94,14 +94,11 @@ impl DataDir {
 
     /// Where a file lies.
     pub fn path(&self, file: FileId) -> PathBuf {
-        match file {
-            FileId::Manifest => self.store.join("manifest"),
-            FileId::Log(segment) => self.wal.join(format!("{segment:016x}.log")),
-            FileId::Tree(SliceId(slice)) => self.store.join(format!("{slice:04x}.tree")),
-            FileId::History { slice: SliceId(slice), segment } => {
-                self.store.join(format!("{slice:04x}-{segment:016x}.history"))
-            }
-        }
+        let folder = match file {
+            FileId::Log(_) => &self.wal,
+            FileId::Manifest | FileId::Tree(_) | FileId::History { .. } => &self.store,
+        };
+        folder.join(file.to_string())
     }
 
     /// The log segments that exist, with their sizes in bytes, in order of their numbers.

@@ -12,7 +12,7 @@ use crate::record::Record;
 pub const HEADER_BYTES: usize = 64;
 /// First bytes of every batch: `RngB`.
 const MAGIC: u32 = u32::from_le_bytes(*b"RngB");
-const VERSION: u16 = 1;
+pub(crate) const VERSION: u16 = 1;
 
 /// Whose log it is. Stands in every batch, so that a foreign file is told from damage.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -279,6 +279,12 @@ impl Reader {
         if self.config.geometry.position(hole) < self.scan.promised {
             return Verdict::rot(hole, Why::Lost { through: self.scan.promised });
         }
+        if self.last.is_none() && 1 < hole.segment {
+            // A segment goes only once a durable batch stands in a later one, and every log begins
+            // in segment 1: before a segment without batches there was another.
+            let missing = Place { segment: hole.segment - 1, offset: 0 };
+            return Verdict::rot(missing, Why::Missing);
+        }
         let ready_from = self.last.map_or(0, |last| last.place.segment + 1);
         let resume = Resume {
             next: self.last.map(|last| last.end),

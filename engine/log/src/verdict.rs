@@ -1,8 +1,8 @@
 //! Owns the words of recovery: what a log turned out to be, what is wrong with it, or how to go on.
 
-use base::IoError;
+use base::{FileId, IoError};
 
-use crate::batch::Identity;
+use crate::batch::{Identity, VERSION};
 use crate::position::{Place, Position};
 use crate::record::{BadRecord, HardState};
 
@@ -65,6 +65,30 @@ pub enum Why {
     BadRecord(BadRecord),
     /// The segment is not there, though later ones are.
     Missing,
+}
+
+impl Why {
+    /// What is wrong and what to do about it, given where it was found.
+    pub fn told(&self, segment: u64, offset: u64) -> String {
+        let file = FileId::Log(segment);
+        match self {
+            Why::Lost { .. } | Why::BadRecord(_) => format!(
+                "{file} is damaged at byte {offset} ({self:?}) where entries were acknowledged; \
+                 restore the data directory from a backup"
+            ),
+            Why::Foreign { identity: Identity { cluster, member } } => format!(
+                "{file} belongs to member {member:x} of cluster {cluster:x}; put this member's own \
+                 log back, or restore the data directory from a backup"
+            ),
+            Why::Newer { version } => format!(
+                "{file} has format {version} at byte {offset}, this program knows up to {VERSION}; \
+                 start the newer version"
+            ),
+            Why::Missing => format!(
+                "{file} is missing; put it back, or restore the data directory from a backup"
+            ),
+        }
+    }
 }
 
 /// How [`crate::Writer::resume`] goes on.

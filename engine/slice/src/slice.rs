@@ -142,6 +142,22 @@ pub enum Failure {
     },
 }
 
+impl std::fmt::Display for Failure {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Failure::Io { file, error } => write!(
+                f,
+                "{file} cannot be read or written ({error:?}): check the disk, then start again"
+            ),
+            Failure::Rot { file, offset, why } => write!(
+                f,
+                "{file} is damaged at byte {offset} ({why:?}): the disk gave back other bytes than \
+                 were written; restore the data directory from a backup"
+            ),
+        }
+    }
+}
+
 /// What did not fit, in the words of the part that found it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RotWhy {

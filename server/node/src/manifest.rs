@@ -135,26 +135,24 @@ impl Manifest {
         body
     }
 
-    /// Picks the newest whole slot of the file's first `2 * SLOT_BYTES`.
+    /// Picks the newest whole slot of the file's first `2 * SLOT_BYTES`. A slot of a newer format
+    /// counts against an older one that is whole: the newer program has gone on from there.
     pub fn choose(file: &Bytes) -> Result<Manifest, ManifestError> {
         let slots = [decode(file, 0), decode(file, SLOT_BYTES)];
-        if let Some(newest) =
-            slots.iter().filter_map(|slot| slot.as_ref().ok()).max_by_key(|slot| slot.generation)
-        {
-            return Ok(newest.clone());
-        }
         let newer = slots.iter().find_map(|slot| match slot {
             Err(error @ ManifestError::NewerFormat { .. }) => Some(*error),
             Ok(_) | Err(ManifestError::Absent | ManifestError::Unborn | ManifestError::Rot) => None,
         });
-        match newer {
-            Some(error) => Err(error),
-            None if file.iter().all(|byte| *byte == 0) => Err(ManifestError::Absent),
+        let newest = slots.into_iter().flatten().max_by_key(|slot| slot.generation);
+        match (newer, newest) {
+            (Some(error), _) => Err(error),
+            (None, Some(newest)) => Ok(newest),
+            (None, None) if file.iter().all(|byte| *byte == 0) => Err(ManifestError::Absent),
             // Generation 1 has the second slot; the first is written from generation 2 on.
-            None if file.iter().take(SLOT_BYTES).all(|byte| *byte == 0) => {
+            (None, None) if file.iter().take(SLOT_BYTES).all(|byte| *byte == 0) => {
                 Err(ManifestError::Unborn)
             }
-            None => Err(ManifestError::Rot),
+            (None, None) => Err(ManifestError::Rot),
         }
     }
 }
@@ -279,14 +277,21 @@ mod tests {
 
     #[test]
     fn a_newer_format_is_refused_by_its_number() {
-        let mut slot = BytesMut::from(&sample(2).encode()[..]);
-        slot[8] = 2;
-        slot[SUM_AT..HEADER_BYTES].fill(0);
+        let mut newer = BytesMut::from(&sample(2).encode()[..]);
+        newer[8] = 2;
+        newer[SUM_AT..HEADER_BYTES].fill(0);
         let end = HEADER_BYTES + sample(2).encode_body().len();
-        let sum = base::checksum::checksum(&slot[..end]);
-        slot[SUM_AT..HEADER_BYTES].copy_from_slice(&sum.to_le_bytes());
-        slot.resize(2 * SLOT_BYTES, 0);
-        assert_eq!(Manifest::choose(&slot.freeze()), Err(ManifestError::NewerFormat { found: 2 }));
+        let sum = base::checksum::checksum(&newer[..end]);
+        newer[SUM_AT..HEADER_BYTES].copy_from_slice(&sum.to_le_bytes());
+        newer.resize(SLOT_BYTES, 0);
+        let refused = Err(ManifestError::NewerFormat { found: 2 });
+        // Alone, or beside a slot that this version wrote before or could still read.
+        for beside in
+            [vec![0; SLOT_BYTES], sample(1).encode().to_vec(), sample(3).encode().to_vec()]
+        {
+            let file = [&newer[..], &beside].concat();
+            assert_eq!(Manifest::choose(&Bytes::from(file)), refused);
+        }
     }
 
     #[test]

@@ -389,11 +389,7 @@ impl Shard {
                     SliceEffect::Purged { .. } => {}
                     SliceEffect::NoSpace { .. } => self.no_room = true,
                     SliceEffect::Broken(failure) => {
-                        let what = format!(
-                            "slice {} cannot trust its files ({failure:?}); what was acknowledged \
-                             is in the log: check the disk, restore from a backup if it is bad",
-                            id.0
-                        );
+                        let what = failure.to_string();
                         self.out.push_back(ShardEffect::ToLeader(ToLeader::Broken { what }));
                     }
                 }

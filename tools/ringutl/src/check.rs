@@ -206,10 +206,7 @@ fn check_log(files: &Files, manifest: &Manifest) -> Result<String, String> {
             restored.finish().map_err(|gap| format!("log: entries are missing: {gap:?}"))?;
             Ok(format!("log: {records} records in {count} segments, {tail:?} end"))
         }
-        Verdict::Rot { segment, offset, why } => {
-            let path = files.path(FileId::Log(segment));
-            Err(format!("{} is damaged at byte {offset}: {why:?}", path.display()))
-        }
+        Verdict::Rot { segment, offset, why } => Err(why.told(segment, offset)),
         Verdict::Unreadable { segment, error } => {
             let path = files.path(FileId::Log(segment));
             Err(format!("{} cannot be read: {error:?}", path.display()))

@@ -210,6 +210,18 @@ fn leftovers_of_a_torn_run_never_join_the_next_run() {
 }
 
 #[test]
+fn a_log_that_lost_its_first_segments_is_not_a_new_log() {
+    // All of the log was in segment 1; what is left is the one prepared after it.
+    let mut disk = log(3);
+    disk.insert(2, vec![0; SEGMENT]);
+    disk.remove(&1);
+    let missing = Verdict::Rot { segment: 1, offset: 0, why: Why::Missing };
+    assert_eq!(read(&disk), (vec![], missing.clone()));
+    // A promise of something in segment 1 is no reason to believe in segment 2.
+    assert_eq!(read_with(&disk, Position(SEGMENT as u64 + 8192)).1, missing);
+}
+
+#[test]
 fn a_missing_segment_a_foreign_log_and_a_newer_format_are_named() {
     let mut disk = log(60);
     disk.remove(&2);

@@ -250,11 +250,7 @@ impl Leader {
         let resume = match verdict {
             Verdict::End { resume, .. } => resume,
             Verdict::Rot { segment, offset, why } => {
-                return self.broken(format!(
-                    "{} is damaged at byte {offset} ({why:?}) where entries were acknowledged; restore \
-                     the data directory from a backup",
-                    FileId::Log(segment)
-                ));
+                return self.broken(why.told(segment, offset));
             }
             Verdict::Unreadable { segment, error } => {
                 return self.broken(format!(
