@@ -1,5 +1,6 @@
 //! Owns what stands between a socket and the service: accepting, telling protocols apart, HTTP/2
-//! with gRPC on it, HTTP/1.1, coalesced writes, limits against hostile peers, the orderly stop.
+//! with gRPC on it, HTTP/1.1, coalesced writes, limits against hostile clients, the orderly stop;
+//! and the streams between members.
 //! Runs on glommio, one of each per core, single-threaded. Knows no etcd, no policy, no placement.
 //! Invariant: bytes of peers can end a call or a connection, never the process, and never take
 //! more memory than `limits` allows.
@@ -17,6 +18,7 @@ pub mod limits;
 mod line;
 mod listen;
 mod options;
+pub mod peer;
 mod pipe;
 mod reply;
 mod roster;

@@ -73,6 +73,9 @@ pub const LINGER_BYTES_MAX: usize = 1 << 20;
 /// How long that may take, in milliseconds.
 pub const LINGER_MS: u64 = 1_000;
 
+/// Writes of one peer's stream in one turn before others get theirs.
+pub const PEER_WRITE_ROUNDS_MAX: u32 = 16;
+
 /// How often deadlines are looked at, in milliseconds; they are late by at most this.
 pub const TICK_MS: u64 = 250;
 /// Connections waiting in the kernel to be accepted.
