@@ -235,7 +235,7 @@ impl<'a> Life<'a> {
 pub type Reply = Result<Bytes, Status>;
 
 /// Errors that say that nothing was done.
-fn is_refusal(status: &Status) -> bool {
+pub fn is_refusal(status: &Status) -> bool {
     matches!(
         status.code,
         Code::InvalidArgument

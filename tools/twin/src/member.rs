@@ -18,11 +18,15 @@ use state::{Member as ClusterMember, MemberRole};
 use wire::{Method, Status};
 
 use crate::disk::MemoryDisk;
+use crate::rpc::Ids;
 
 /// One Raft tick.
 const HEARTBEAT: Duration = Duration::from_millis(100);
 /// Raft ticks until a member of one must serve.
 const START_TICKS_MAX: u32 = 50;
+
+/// Who the member is.
+pub const IDS: Ids = Ids { cluster: 7, member: 11 };
 
 /// How a member is made.
 #[derive(Clone, Copy, Debug)]
@@ -359,8 +363,8 @@ fn machines(shape: Shape, now: Instant, seed: u64, disk: &MemoryDisk) -> (Leader
 
 fn leader_config(shape: Shape, seed: u64, disk: &MemoryDisk) -> LeaderConfig {
     LeaderConfig {
-        member_id: 11,
-        cluster_id: 7,
+        member_id: IDS.member,
+        cluster_id: IDS.cluster,
         name: "twin".to_owned(),
         peer_urls: vec!["http://localhost:2380".to_owned()],
         client_urls: vec!["http://localhost:2379".to_owned()],
@@ -378,7 +382,7 @@ fn leader_config(shape: Shape, seed: u64, disk: &MemoryDisk) -> LeaderConfig {
         log_segments: disk.log_segments(),
         version: "3.7.0".to_owned(),
         founding: Founding::New(vec![ClusterMember {
-            id: 11,
+            id: IDS.member,
             name: String::new(),
             peer_urls: vec!["http://localhost:2380".to_owned()],
             client_urls: Vec::new(),
@@ -393,14 +397,14 @@ fn shard_config(shape: Shape, id: ShardId, seed: u64) -> ShardConfig {
     ShardConfig {
         id,
         partition: shape.partition,
-        member_id: 11,
-        cluster_id: 7,
+        member_id: IDS.member,
+        cluster_id: IDS.cluster,
         request_bytes_max: 1_572_864,
         txn_ops_max: 128,
         cache_bytes: 1 << 20,
         watch: watch::Options {
-            cluster_id: 7,
-            member_id: 11,
+            cluster_id: IDS.cluster,
+            member_id: IDS.member,
             reply_bytes_max: 2 << 20,
             // Small, so that watches fall behind and read history.
             stream_bytes_max: 512,

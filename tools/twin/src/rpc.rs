@@ -12,6 +12,15 @@ use wire::{Method, etcdserverpb as pb};
 /// new leader gives every lease the election timeout on top.
 const TTL_SLACK_S: i64 = 3;
 
+/// Whom a reply's header must name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ids {
+    /// The cluster.
+    pub cluster: u64,
+    /// The member that answered.
+    pub member: u64,
+}
+
 /// A request in the interface's words.
 pub fn encode(request: &Request) -> (Method, Bytes) {
     let (method, bytes) = match request {
@@ -30,49 +39,55 @@ pub fn encode(request: &Request) -> (Method, Bytes) {
 }
 
 /// A reply in the model's words.
-pub fn decode(request: &Request, reply: &[u8]) -> Result<Response, prost::DecodeError> {
+pub fn decode(
+    request: &Request,
+    reply: &[u8],
+    ids: Ids,
+) -> Result<Response, prost::DecodeError> {
     Ok(match request {
         Request::Range(_) => {
-            Response::Range(headed(reply, |m: &mut pb::RangeResponse| &mut m.header)?)
+            Response::Range(headed(reply, ids, |m: &mut pb::RangeResponse| &mut m.header)?)
         }
-        Request::Put(_) => Response::Put(headed(reply, |m: &mut pb::PutResponse| &mut m.header)?),
+        Request::Put(_) => Response::Put(headed(reply, ids, |m: &mut pb::PutResponse| &mut m.header)?),
         Request::DeleteRange(_) => {
-            Response::DeleteRange(headed(reply, |m: &mut pb::DeleteRangeResponse| &mut m.header)?)
+            Response::DeleteRange(headed(reply, ids, |m: &mut pb::DeleteRangeResponse| &mut m.header)?)
         }
-        Request::Txn(_) => Response::Txn(headed(reply, |m: &mut pb::TxnResponse| &mut m.header)?),
+        Request::Txn(_) => Response::Txn(headed(reply, ids, |m: &mut pb::TxnResponse| &mut m.header)?),
         Request::Compact(_) => {
-            Response::Compact(headed(reply, |m: &mut pb::CompactionResponse| &mut m.header)?)
+            Response::Compact(headed(reply, ids, |m: &mut pb::CompactionResponse| &mut m.header)?)
         }
         Request::LeaseGrant(_) => {
-            Response::LeaseGrant(headed(reply, |m: &mut pb::LeaseGrantResponse| &mut m.header)?)
+            Response::LeaseGrant(headed(reply, ids, |m: &mut pb::LeaseGrantResponse| &mut m.header)?)
         }
         Request::LeaseRevoke(_) => {
-            Response::LeaseRevoke(headed(reply, |m: &mut pb::LeaseRevokeResponse| &mut m.header)?)
+            Response::LeaseRevoke(headed(reply, ids, |m: &mut pb::LeaseRevokeResponse| &mut m.header)?)
         }
         Request::LeaseKeepAlive(_) => {
-            Response::LeaseKeepAlive(headed(reply, |m: &mut pb::LeaseKeepAliveResponse| {
+            Response::LeaseKeepAlive(headed(reply, ids, |m: &mut pb::LeaseKeepAliveResponse| {
                 &mut m.header
             })?)
         }
         Request::LeaseTimeToLive(_) => {
-            Response::LeaseTimeToLive(headed(reply, |m: &mut pb::LeaseTimeToLiveResponse| {
+            Response::LeaseTimeToLive(headed(reply, ids, |m: &mut pb::LeaseTimeToLiveResponse| {
                 &mut m.header
             })?)
         }
         Request::LeaseLeases(_) => {
-            Response::LeaseLeases(headed(reply, |m: &mut pb::LeaseLeasesResponse| &mut m.header)?)
+            Response::LeaseLeases(headed(reply, ids, |m: &mut pb::LeaseLeasesResponse| &mut m.header)?)
         }
     })
 }
 
 fn headed<M: Message + Default>(
     reply: &[u8],
+    ids: Ids,
     header: impl Fn(&mut M) -> &mut Option<pb::ResponseHeader>,
 ) -> Result<M, prost::DecodeError> {
     let mut message = M::decode(reply)?;
     if let Some(header) = header(&mut message) {
         // The model answers zeros; a wrong id must not hide behind the mask.
-        assert_eq!((header.cluster_id, header.member_id), (7, 11), "a foreign header");
+        let told = Ids { cluster: header.cluster_id, member: header.member_id };
+        assert_eq!(told, ids, "a foreign header");
         assert!(0 < header.raft_term, "a header without a term");
         (header.cluster_id, header.member_id, header.raft_term) = (0, 0, 0);
     }

@@ -13,7 +13,7 @@ use node::{CallId, ShardEvent};
 use ringleader_model::{Generator, Model, Request, Response};
 use wire::{Method, Status};
 
-use crate::member::{Heard, Member, Shape};
+use crate::member::{Heard, IDS, Member, Shape};
 use crate::rpc;
 use crate::watchers::Watchers;
 
@@ -75,8 +75,7 @@ impl Run {
     /// Both empty.
     pub fn new(seed: u64) -> Run {
         let mut dice = Prng::from_seed(seed);
-        let partition =
-            Partition { slices: 1 + dice.below(4) as u16, shards: 1 + dice.below(3) as u16 };
+        let partition = Partition::new(1 + dice.below(4) as u16, 1 + dice.below(3) as u16);
         let checkpoint_log_bytes = *dice.pick(&[4 << 10, 32 << 10, 8 << 20]);
         let shape = Shape { partition, checkpoint_log_bytes };
         Run {
@@ -223,7 +222,7 @@ impl Run {
 }
 
 fn decoded(request: &Request, bytes: &Bytes) -> Result<Result<Response, Status>, String> {
-    rpc::decode(request, bytes).map(Ok).map_err(|error| format!("{request:?}: {error}"))
+    rpc::decode(request, bytes, IDS).map(Ok).map_err(|error| format!("{request:?}: {error}"))
 }
 
 fn note(request: &Request) {
