@@ -73,6 +73,12 @@ pub enum IoRequest {
         /// Which.
         file: FileId,
     },
+    /// Remove every file of one slice: what an abandoned or replaced store left. The slice must
+    /// have no other request under way.
+    Clear {
+        /// Whose files.
+        slice: SliceId,
+    },
     /// Make a log segment of `len` zero bytes that is durable under its name. `recycle` names an
     /// old segment whose file may be renamed instead of writing zeros.
     Prepare {

@@ -48,6 +48,9 @@ pub(crate) const UNCOMMITTED_BYTES_MAX: u64 = 256 << 20;
 /// Most bytes of entries given out to be applied at once.
 pub(crate) const APPLY_BYTES_MAX: u64 = 4 << 20;
 
+/// Most bytes of entries that are kept in memory for a peer whose snapshot is on its way.
+pub(crate) const KEPT_BYTES_MAX: usize = 256 << 20;
+
 const _: () = assert!(MESSAGE_BYTES_MAX <= UNCOMMITTED_BYTES_MAX);
 
 impl Start {

@@ -41,6 +41,9 @@ pub enum Event {
     SnapshotMade(Snapshot),
     /// Entries up to this index, all applied, are not kept in memory for peers.
     Compact(u64),
+    /// A snapshot as of this index is on its way to a peer, which will need the entries after it:
+    /// they stay in memory as far as that is bounded at all. `None` when none is.
+    Keep(Option<u64>),
     /// Stand for election now: a member that is alone need not wait for a timeout.
     Campaign,
     /// Hand leadership to this peer.

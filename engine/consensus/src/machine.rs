@@ -11,7 +11,7 @@ use raft::{RawNode, SnapshotStatus, StateRole};
 use wal::{Entry, Mark, Urgency};
 
 use crate::change::{self, BadChange, MemberChange};
-use crate::config::{Config, Start};
+use crate::config::{Config, KEPT_BYTES_MAX, Start};
 use crate::convert::{self, Membership};
 use crate::effect::{
     Delivery, Effect, Event, Persist, ProposeError, Proposed, ReadyNumber, Role, RoleChange,
@@ -35,6 +35,8 @@ pub struct Consensus {
     /// Term of the hard state that is durable.
     durable_term: u64,
     timer: Timer,
+    /// Entries after this one stay, see [`Event::Keep`].
+    keep: Option<u64>,
 }
 
 impl Consensus {
@@ -62,6 +64,7 @@ impl Consensus {
             role,
             durable_term,
             timer: Timer::new(config.seed, config.election_ticks),
+            keep: None,
         };
         consensus.after_call();
         consensus
@@ -89,7 +92,10 @@ impl Consensus {
                     self.raw.advance_apply_to(index);
                 }
                 let bytes_max = self.config.window_bytes;
-                self.raw.mut_store().window.trim(index, bytes_max);
+                let unkept = self.keep.map_or(index, |keep| keep.min(index));
+                let window = &mut self.raw.mut_store().window;
+                window.trim(unkept, bytes_max);
+                window.trim(index, bytes_max.max(KEPT_BYTES_MAX));
             }
             Event::ReadIndex(context) => self.reads.queue(context, now),
             Event::Unreachable(peer) => self.raw.report_unreachable(peer),
@@ -108,6 +114,7 @@ impl Consensus {
                 assert!(index <= self.raw.raft.raft_log.applied);
                 self.raw.mut_store().window.compact(index);
             }
+            Event::Keep(from) => self.keep = from,
             // Refused only where it makes no sense, such as for a leader.
             Event::Campaign => drop(self.raw.campaign()),
             Event::TransferLeader(to) => self.raw.transfer_leader(to),

@@ -40,6 +40,12 @@ impl PeerMessage {
         self.0.msg_type == MessageType::MsgSnapshot
     }
 
+    /// The index and the data of the snapshot that it carries.
+    pub fn snapshot(&self) -> Option<(u64, Bytes)> {
+        let snapshot = self.0.get_snapshot();
+        self.is_snapshot().then(|| (snapshot.get_metadata().index, snapshot.data.clone()))
+    }
+
     /// Whether it says nothing of what its sender has made durable, beyond the sender's term:
     /// answers to heartbeats, and questions for a read point.
     pub(crate) fn claims_only_term(&self) -> bool {

@@ -8,7 +8,7 @@ use std::path::Path;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use base::{FileId, IoError};
+use base::{FileId, IoError, SliceId};
 use glommio::io::{DmaFile, OpenOptions};
 use glommio::sync::Semaphore;
 
@@ -60,6 +60,19 @@ impl Files {
         if let Some((_, handle)) = handle {
             // Whoever still reads holds a reference; a removed file needs no more than that.
             let _ = handle.close_rc().await;
+        }
+    }
+
+    /// Forgets all files of a slice.
+    pub(crate) async fn close_slice(&self, slice: SliceId) {
+        let of_slice = |file: &FileId| match file {
+            FileId::Tree(owner) | FileId::History { slice: owner, .. } => *owner == slice,
+            FileId::Manifest | FileId::Log(_) => false,
+        };
+        let open: Vec<FileId> =
+            self.open.borrow().keys().copied().filter(|file| of_slice(file)).collect();
+        for file in open {
+            self.close(file).await;
         }
     }
 

@@ -82,6 +82,12 @@ async fn run(files: &Files, request: IoRequest) -> Result<IoResult, IoError> {
             })
             .await?;
         }
+        IoRequest::Clear { slice } => {
+            files.close_slice(slice).await;
+            let tree = files.dir().path(FileId::Tree(slice));
+            let history = format!("{:04x}-", slice.0);
+            blocking(move || remove_slice(&tree, &history)).await?;
+        }
         IoRequest::Punch { file, offset, len } => {
             let path = files.dir().path(file);
             blocking(move || {
@@ -97,6 +103,25 @@ async fn run(files: &Files, request: IoRequest) -> Result<IoResult, IoError> {
         }
     }
     Ok(IoResult::Done)
+}
+
+/// Removes the tree and every file beside it whose name begins as the slice's history does.
+fn remove_slice(tree: &Path, history: &str) -> io::Result<()> {
+    let folder = tree.parent().expect("files of slices lie in a folder");
+    let mut found = vec![tree.to_path_buf()];
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        if entry.file_name().to_string_lossy().starts_with(history) {
+            found.push(entry.path());
+        }
+    }
+    for path in found {
+        match fs::remove_file(&path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            Ok(()) | Err(_) => {}
+        }
+    }
+    sync_dir(tree)
 }
 
 async fn read(handle: &DmaFile, offset: u64, len: usize) -> Result<Bytes, IoError> {

@@ -98,6 +98,12 @@ impl Segments {
         freed.iter().rev().for_each(|number| self.spare.push_front(*number));
     }
 
+    /// Every segment on disk, rising.
+    pub(crate) fn on_disk(&self) -> Vec<u64> {
+        let live = self.live.iter().map(|live| live.number);
+        self.spare.iter().copied().chain(live).chain(self.ready.iter().copied()).collect()
+    }
+
     pub(crate) fn prepared(&mut self, number: u64) {
         assert!(self.upkeep == Some(Upkeep::Preparing(number)), "{:?}", self.upkeep);
         self.upkeep = None;

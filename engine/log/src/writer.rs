@@ -205,6 +205,12 @@ impl Writer {
         self.segments.first_needed()
     }
 
+    /// Every segment on disk, rising, for whoever reads the log anew. No request of upkeep may be
+    /// under way.
+    pub fn on_disk(&self) -> Vec<u64> {
+        self.segments.on_disk()
+    }
+
     /// Segments that hold the log, for metrics and for deciding on a checkpoint.
     pub fn live_segments(&self) -> usize {
         self.segments.live_count()

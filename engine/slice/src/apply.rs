@@ -13,11 +13,22 @@ use crate::slice::{Pace, Slice};
 
 /// One thing to do, in stream order.
 pub(crate) enum Task {
-    Change(Change),
+    Change(Change, Deed),
     /// Everything up to this revision has been queued before.
     Through(i64),
     Compact(i64),
     Freeze(u64),
+}
+
+/// Where a change comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Deed {
+    /// Decided here, against this very state.
+    Sequenced,
+    /// Read out of another member's history, which does not tell what it replaced.
+    Copied,
+    /// A pair as of the compact revision of another member's store: nothing older is remembered.
+    Row,
 }
 
 /// A change that is in the tree and not yet in the history: the value that it replaced is a
@@ -52,7 +63,7 @@ impl Stream {
     }
 
     pub fn push(&mut self, task: Task) {
-        if let Task::Change(change) = &task {
+        if let Task::Change(change, _) = &task {
             self.changes += 1;
             self.bytes += bytes_of(change);
         }
@@ -62,17 +73,17 @@ impl Stream {
     /// The next task, to be given back with [`Stream::unpop`] if it must wait.
     fn pop(&mut self) -> Option<Task> {
         let task = self.tasks.pop_front()?;
-        if let Task::Change(change) = &task {
+        if let Task::Change(change, _) = &task {
             self.changes -= 1;
             self.bytes -= bytes_of(change);
         }
         Some(task)
     }
 
-    fn unpop(&mut self, change: Change) {
+    fn unpop(&mut self, change: Change, deed: Deed) {
         self.changes += 1;
         self.bytes += bytes_of(&change);
-        self.tasks.push_front(Task::Change(change));
+        self.tasks.push_front(Task::Change(change, deed));
     }
 
     pub fn queued_changes(&self) -> usize {
@@ -96,10 +107,10 @@ impl Slice {
             }
             match self.stream.pop() {
                 None => return Pace::Idle,
-                Some(Task::Change(change)) => {
-                    if let Err(missed) = self.begin_change(change) {
+                Some(Task::Change(change, deed)) => {
+                    if let Err(missed) = self.begin_change(change, deed) {
                         let (change, page) = *missed;
-                        self.stream.unpop(change);
+                        self.stream.unpop(change, deed);
                         return self.park_stream(page);
                     }
                 }
@@ -126,7 +137,7 @@ impl Slice {
         self.stream.is_parked = true;
         self.want(page, Waiter::Stream);
         let changes = self.stream.tasks.iter().filter_map(|task| match task {
-            Task::Change(change) => Some(change.key.clone()),
+            Task::Change(change, _) => Some(change.key.clone()),
             Task::Through(_) | Task::Compact(_) | Task::Freeze(_) => None,
         });
         let keys: Vec<_> = changes.take(self.options.prefetch_changes).collect();
@@ -148,7 +159,7 @@ impl Slice {
 
     /// Puts a change into the tree, and into the history unless that must wait for a value.
     /// Gives it back if a page is missing.
-    fn begin_change(&mut self, change: Change) -> Result<(), Box<(Change, Page)>> {
+    fn begin_change(&mut self, mut change: Change, deed: Deed) -> Result<(), Box<(Change, Page)>> {
         let entry = match &change.kind {
             ChangeKind::Put { value, create, version, lease } => Some(Entry {
                 modified: change.rev,
@@ -159,7 +170,7 @@ impl Slice {
             }),
             ChangeKind::Delete => None,
         };
-        if self.past.get().is_none() {
+        if self.past.get().is_none() || deed == Deed::Row {
             let done = match entry {
                 Some(entry) => self.tree.put(&change.key, &entry),
                 None => self.tree.remove(&change.key),
@@ -172,9 +183,13 @@ impl Slice {
             Ok(was) => was,
             Err(miss) => return Err(Box::new((change, Page::Tree(miss)))),
         };
-        // The sequencer decided against the same state: if we differ, one of us lost a write.
         let replaced = was.as_ref().filter(|was| was.is_live()).map(|was| was.modified);
-        assert_eq!(replaced, change.prev);
+        match deed {
+            // The sequencer decided against the same state: if we differ, one of us lost a write.
+            Deed::Sequenced => assert_eq!(replaced, change.prev),
+            Deed::Copied => change.prev = replaced,
+            Deed::Row => unreachable!("rows have no past"),
+        }
         match was {
             None => self.remember(change, None, None),
             Some(was) if !was.is_live() => self.remember(change, None, Some(was.modified)),

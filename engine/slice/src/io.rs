@@ -263,5 +263,6 @@ fn file_of(request: &IoRequest) -> FileId {
         | IoRequest::Remove { file }
         | IoRequest::Punch { file, .. }
         | IoRequest::Truncate { file, .. } => *file,
+        IoRequest::Clear { .. } => unreachable!("the owner of the slice clears, not the slice"),
     }
 }

@@ -6,7 +6,7 @@ use std::collections::VecDeque;
 
 use base::{Change, FileId, IoError, IoRequest, OpId, SliceId};
 
-use crate::apply::{Stream, Task};
+use crate::apply::{Deed, Stream, Task};
 use crate::background::{Purge, Relocate, Scrub};
 use crate::checkpoint::Checkpoint;
 use crate::io::{Io, Op, Waiter};
@@ -270,7 +270,25 @@ impl Slice {
     /// Queues changes of this slice, in revision order. `through` is the revision that the store
     /// has reached with this batch, whether or not it touched this slice.
     pub fn apply(&mut self, changes: &[Change], through: i64) {
-        changes.iter().for_each(|change| self.stream.push(Task::Change(change.clone())));
+        for change in changes {
+            self.stream.push(Task::Change(change.clone(), Deed::Sequenced));
+        }
+        self.stream.push(Task::Through(through));
+    }
+
+    /// Queues pairs that another member's store held at its compact revision, in any order. Only
+    /// for a slice that was created and holds nothing else yet; follow it with
+    /// [`Slice::compact`] and [`Slice::copy`].
+    pub fn load(&mut self, rows: Vec<Change>) {
+        rows.into_iter().for_each(|row| self.stream.push(Task::Change(row, Deed::Row)));
+    }
+
+    /// Queues changes of another member's history, in revision order; what they replaced is found
+    /// here. `through` as in [`Slice::apply`].
+    pub fn copy(&mut self, changes: Vec<Change>, through: i64) {
+        for change in changes {
+            self.stream.push(Task::Change(change, Deed::Copied));
+        }
         self.stream.push(Task::Through(through));
     }
 

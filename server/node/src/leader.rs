@@ -9,12 +9,14 @@ pub mod compactor;
 mod flush;
 mod forward;
 mod gauges;
+mod incoming;
 mod members;
 mod peers;
 mod propose;
 mod rounds;
 mod sequence;
 mod start;
+mod transfer;
 mod upkeep;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -34,11 +36,13 @@ use checkpoint::{CheckpointPolicy, Checkpoints};
 use compactor::{Compactor, Retention};
 use flush::Flushes;
 use forward::Forwards;
+use incoming::Incoming;
 use members::Changes;
 use propose::Proposals;
 use rounds::Rounds;
 use sequence::Sequence;
 use start::Start;
+use transfer::Transfers;
 use upkeep::Publication;
 
 /// What the leader is told once.
@@ -254,6 +258,8 @@ pub struct Leader {
     publication: Publication,
     forwards: Forwards,
     changes: Changes,
+    transfers: Transfers,
+    incoming: Incoming,
     next_tick: Instant,
     store: BTreeMap<ShardId, StoreSize>,
     stopping: bool,
@@ -298,6 +304,7 @@ impl Leader {
         let sequencer = Sequencer::new(sequence::options(&config, &mut dice));
         let forwards = Forwards::new(dice.next_u64());
         let changes = Changes::new(dice.next_u64());
+        let transfers = Transfers::new(dice.next_u64());
         let mut leader = Leader {
             start: Some(Start::new()),
             consensus: None,
@@ -314,6 +321,8 @@ impl Leader {
             publication: Publication::Unsent,
             forwards,
             changes,
+            transfers,
+            incoming: Incoming::new(),
             next_tick: now,
             store: BTreeMap::new(),
             stopping: false,
@@ -350,6 +359,9 @@ impl Leader {
     }
 
     fn message(&mut self, now: Instant, shard: ShardId, message: ToLeader) {
+        if self.incoming.installs() {
+            return self.message_while_installing(message);
+        }
         match message {
             ToLeader::Propose(proposals) => self.take_proposals(shard, proposals),
             ToLeader::ReadIndex { round } => self.rounds.read(shard, round),
@@ -365,15 +377,27 @@ impl Leader {
                 self.sequence.progressed(shard, seq);
                 self.store.insert(shard, StoreSize { file_bytes, used_bytes });
             }
+            ToLeader::Shipped { transfer, bytes, piece } => {
+                self.shipped(now, transfer, bytes, piece);
+            }
+            ToLeader::ShipFailed { transfer } => self.ship_failed(now, transfer),
+            ToLeader::Staged => self.staged_step(),
+            ToLeader::Retired => self.retired(),
             ToLeader::Broken { what } => self.broken(what),
         }
     }
 
     /// One turn: Raft, the log, and the sequencer, until none has anything left to do.
     fn settle(&mut self, now: Instant) {
+        if self.incoming.installs() {
+            return self.settle_install(now);
+        }
         loop {
             let proposed = self.propose_waiting(now);
-            let stepped = self.drain_consensus();
+            let stepped = self.drain_consensus(now);
+            if self.incoming.installs() {
+                return self.settle_install(now);
+            }
             let persisted = self.settle_persisted(now);
             let sequenced = self.run_sequence(now);
             if !proposed && !stepped && !persisted && !sequenced {
@@ -384,7 +408,7 @@ impl Leader {
         self.propose_changes();
         self.publish_if_due(now);
         self.ask_rounds(now);
-        self.drain_consensus();
+        self.drain_consensus(now);
         self.answer_ready(now);
         self.flush_log(now);
         self.begin_due_checkpoint(now);

@@ -28,6 +28,8 @@ use base::checksum::Checksum;
 use base::limits::BLOCK_BYTES;
 use bytes::{BufMut, Bytes, BytesMut};
 
+use crate::shard::Side;
+
 /// Bytes of one slot. More than one block: a torn write of a slot is told by its checksum, and
 /// the other slot is never touched meanwhile, so the slot itself need not be atomic.
 pub const SLOT_BYTES: usize = 16 * BLOCK_BYTES;
@@ -94,6 +96,16 @@ impl Manifest {
     /// Byte offset of the slot that this generation is written to.
     pub fn slot_offset(&self) -> u64 {
         (self.generation % 2) * SLOT_BYTES as u64
+    }
+
+    /// Which ids its slices have, as the first root says; a root that cannot be read is told by
+    /// whoever opens its slice.
+    pub fn side(&self) -> Side {
+        let first = self.roots.first().map(|root| slice::SliceRoot::decode(root));
+        match first {
+            Some(Ok(root)) => Side::of(root.slice),
+            Some(Err(_)) | None => Side::Even,
+        }
     }
 
     /// The whole slot. Panics if the roots do not fit, which the slice limit rules out.

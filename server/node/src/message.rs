@@ -12,6 +12,8 @@ use state::{Applied, Kind, MemberRole, MetaChange, Outcome, TxnPlan, ValueAnswer
 use wire::ApiError;
 use wire::etcdserverpb as pb;
 
+use crate::shard::Side;
+
 /// One shard, which is one core.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ShardId(pub u16);
@@ -211,6 +213,24 @@ pub enum ToLeader {
         /// True with the last message of the slice.
         last: bool,
     },
+    /// The next piece of a store that goes to a peer.
+    Shipped {
+        /// Names the transfer.
+        transfer: u64,
+        /// The piece.
+        bytes: Bytes,
+        /// Whether another follows.
+        piece: Piece,
+    },
+    /// What was to be sent was compacted away meanwhile.
+    ShipFailed {
+        /// Names the transfer.
+        transfer: u64,
+    },
+    /// All steps of a new store so far have been taken in; one for each.
+    Staged,
+    /// Nothing of the old store is open or under way here.
+    Retired,
     /// Everything up to this batch has been taken in, and the slices' sizes as of now.
     Progress {
         /// Sequence number of the batch.
@@ -225,6 +245,33 @@ pub enum ToLeader {
         /// What and where.
         what: String,
     },
+}
+
+/// Where a piece stands in its transfer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Piece {
+    /// Others follow.
+    Middle,
+    /// It is the last one.
+    Last,
+}
+
+/// A step in the making of a new store beside the old one. Each is answered by
+/// [`ToLeader::Staged`], and the freeze by the roots as well.
+#[derive(Clone, Debug)]
+pub enum Stage {
+    /// Empty slices on the other side.
+    Begin,
+    /// Pairs as of the compact revision, in any order.
+    Rows(Vec<(SliceId, Change)>),
+    /// All pairs are there; this is the compact revision, 0 for never compacted.
+    Compacted(i64),
+    /// Changes after that, in order of revision.
+    Changes(Vec<(SliceId, Change)>),
+    /// Everything is there, up to this revision.
+    Freeze(i64),
+    /// It is of no use: forget it.
+    Drop,
 }
 
 /// One key of a slice at start.
@@ -258,8 +305,10 @@ pub struct ApplyBatch {
 /// To a shard.
 #[derive(Debug)]
 pub enum ToShard {
-    /// Open or make the slices of this shard.
+    /// Open or make the slices of this shard. What stands on the other side is removed.
     OpenSlices {
+        /// Which ids the slices have.
+        side: Side,
         /// Id and encoded root; an empty root makes a new slice.
         slices: Vec<(SliceId, Bytes)>,
         /// Revision of the store in those roots.
@@ -292,6 +341,28 @@ pub enum ToShard {
         /// What is needed; each names its point.
         needs: Vec<ValueNeed>,
     },
+    /// Send the store as of this cut to a peer, in pieces; one may go now.
+    Ship {
+        /// Names the transfer.
+        transfer: u64,
+        /// As of where.
+        cut: Arc<SnapshotCut>,
+    },
+    /// Another piece may go.
+    ShipMore {
+        /// Names the transfer.
+        transfer: u64,
+    },
+    /// Nobody wants it any more.
+    ShipStop {
+        /// Names the transfer.
+        transfer: u64,
+    },
+    /// A step in the making of a new store.
+    Stage(Stage),
+    /// A new store takes the place of this one: end every call, close every slice, say
+    /// [`ToLeader::Retired`], and wait for [`ToShard::OpenSlices`].
+    Retire,
     /// The manifest of this checkpoint is durable.
     Commit {
         /// Which.

@@ -18,7 +18,9 @@ pub mod range;
 mod reads;
 mod reply;
 mod restore;
+mod ship;
 mod snapshot;
+mod stage;
 mod stream;
 mod walk;
 mod walks;
@@ -41,8 +43,9 @@ use call::Calls;
 pub use call::{CallMeta, LeaderNeed};
 use hash::HashQueue;
 use history::HistoryJob;
-pub use partition::Partition;
+pub use partition::{Partition, Side};
 use reads::Reads;
+use stage::{Presence, Staging};
 use stream::Streams;
 use walks::Walks;
 
@@ -218,6 +221,10 @@ pub struct Shard {
     seq_seen: u64,
     // Decided and not yet told to the slices.
     compact_due: Option<i64>,
+    staging: Staging,
+    store: Presence,
+    // Requests that are under way.
+    io_out: u64,
     busy: bool,
     no_room: bool,
     counts: ShardFigures,
@@ -251,6 +258,9 @@ impl Shard {
             proposals: Vec::new(),
             seq_seen: 0,
             compact_due: None,
+            staging: Staging::new(),
+            store: Presence::None,
+            io_out: 0,
             busy: false,
             no_room: false,
             counts: ShardFigures::default(),
@@ -271,10 +281,7 @@ impl Shard {
             ShardEvent::Drained { call } => self.stream_writable(call),
             ShardEvent::Full { call } => self.stream_blocked(call),
             ShardEvent::Told(message) => self.message(message),
-            ShardEvent::IoDone { slice, op, result } => {
-                let slice = self.slices.get_mut(&slice).expect("only own slices do I/O");
-                slice.io_done(op, result);
-            }
+            ShardEvent::IoDone { slice, op, result } => self.io_done(slice, op, result),
         }
     }
 
@@ -283,7 +290,11 @@ impl Shard {
         if self.out.is_empty() {
             self.settle();
         }
-        self.out.pop_front()
+        let effect = self.out.pop_front();
+        if let Some(ShardEffect::Io { slice, op, .. }) = &effect {
+            self.note_io(*slice, *op);
+        }
+        effect
     }
 
     /// When [`Shard::tick`] is next worth calling.
@@ -299,8 +310,9 @@ impl Shard {
         self.compact_slices();
         if std::mem::take(&mut self.no_room) {
             self.slices.values_mut().for_each(Slice::retry);
+            self.retry_staged();
         }
-        let mut more = false;
+        let mut more = self.work_staged(WORK);
         for slice in self.slices.values_mut() {
             let idle = slice.stats().queued_changes == 0;
             let budget = if idle { IDLE_WORK } else { WORK };
@@ -329,8 +341,8 @@ impl Shard {
 
     fn message(&mut self, message: ToShard) {
         match message {
-            ToShard::OpenSlices { slices, revision, compact_revision } => {
-                self.open_slices(slices, revision, compact_revision);
+            ToShard::OpenSlices { side, slices, revision, compact_revision } => {
+                self.open_slices(side, slices, revision, compact_revision);
             }
             ToShard::Apply(batch) => self.apply(&batch),
             ToShard::Outcomes(outcomes) => {
@@ -341,6 +353,11 @@ impl Shard {
             ToShard::Answer { call, answer } => self.answer(call, answer),
             ToShard::ReadAt { round, revision } => self.read_at(round, revision),
             ToShard::Fetch { fetch, needs } => self.fetch(fetch, needs),
+            ToShard::Ship { transfer, cut } => self.ship(transfer, cut),
+            ToShard::ShipMore { transfer } => self.ship_more(transfer),
+            ToShard::ShipStop { transfer } => self.ship_stop(transfer),
+            ToShard::Stage(step) => self.stage(step),
+            ToShard::Retire => self.retire(),
             ToShard::Commit { generation } => {
                 self.slices.values_mut().for_each(|slice| slice.commit(generation));
             }
@@ -356,6 +373,7 @@ impl Shard {
     /// Works off what events left behind: slices' effects, watch traffic, this turn's proposals.
     fn settle(&mut self) {
         self.pump_slices();
+        self.pump_staging();
         self.pump_hub();
         self.pump_walks();
         if !self.proposals.is_empty() {

@@ -16,8 +16,7 @@ use wire::{Method, etcdserverpb as pb};
 
 use crate::words;
 
-const SHAPE: Shape =
-    Shape { partition: Partition { slices: 2, shards: 2 }, checkpoint_log_bytes: 2 << 10 };
+const SHAPE: Shape = Shape { partition: Partition::new(2, 2), checkpoint_log_bytes: 2 << 10 };
 /// Commands that fill the member whose disk is then damaged.
 const COMMANDS: usize = 300;
 

@@ -58,7 +58,8 @@ pub fn check(data_dir: &Path, wal_dir: Option<&Path>) -> Result<Findings, String
         manifest.roots.len() - 1,
     ));
     for (at, root) in manifest.roots.iter().enumerate() {
-        let id = SliceId(u16::try_from(at).expect("slices are counted in u16"));
+        let at = u16::try_from(at).expect("slices are counted in u16");
+        let id = SliceId(manifest.side().base() + at);
         check_slice(&files, id, root, &manifest, &mut findings);
     }
     findings.take(check_log(&files, &manifest));
@@ -90,7 +91,7 @@ fn check_slice(
         }
         Err(_) => return findings.rot.push(format!("{name}: its root cannot be read")),
     };
-    let is_meta = usize::from(id.0) + 1 == manifest.roots.len();
+    let is_meta = usize::from(id.0 - manifest.side().base()) + 1 == manifest.roots.len();
     if !is_meta && root.applied != manifest.revision {
         let line = format!("{name}: at revision {}, not the manifest's", root.applied);
         findings.rot.push(line);

@@ -120,6 +120,7 @@ impl Files {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
                 Ok(()) | Err(_) => {}
             },
+            IoRequest::Clear { .. } => unreachable!("the tool replaces no store"),
             // Space given back is a courtesy: a fresh directory has none to give.
             IoRequest::Punch { .. } => {}
             IoRequest::Truncate { file, len } => self.writable(*file)?.set_len(*len)?,

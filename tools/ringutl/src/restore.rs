@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use base::{Change, ChangeKind, FileId, IoRequest, IoResult, Rev, SliceId, Version};
+use base::{Change, ChangeKind, FileId, IoRequest, IoResult, Rev, Version};
 use bytes::Bytes;
 use node::manifest::Manifest;
 use node::shard::Partition;
@@ -68,7 +68,7 @@ pub struct Restored {
 pub fn restore(order: &Order) -> Result<Restored, String> {
     let source = Source::open(&order.snapshot, order.check)?;
     let plan = Plan::of(&source)?;
-    let partition = Partition { slices: order.slices, shards: 1 };
+    let partition = Partition::new(order.slices, 1);
     let files = Files::create(&order.data_dir, order.wal_dir.as_deref())?;
     let mut store = Store::create(&files, partition);
     store.fill(&source, &plan)?;
@@ -156,9 +156,8 @@ struct Store<'a> {
 
 impl<'a> Store<'a> {
     fn create(files: &'a Files, partition: Partition) -> Store<'a> {
-        let ids = (0..partition.slices_in_all()).map(SliceId);
         let slices: Vec<Offline<'a>> =
-            ids.map(|id| Offline::create(files, id, partition)).collect();
+            partition.all().map(|id| Offline::create(files, id, partition)).collect();
         let waiting = slices.iter().map(|_| Waiting::default()).collect();
         Store { partition, slices, waiting, live: BTreeMap::new(), last: Rev::ZERO }
     }
@@ -201,7 +200,7 @@ impl<'a> Store<'a> {
             return Err(format!("the snapshot is out of order at {:?}", change.rev));
         }
         self.last = change.rev;
-        let slice = usize::from(self.partition.slice_of(&change.key).0);
+        let slice = self.partition.place(self.partition.slice_of(&change.key));
         let waiting = &mut self.waiting[slice];
         waiting.bytes += CHANGE_BYTES + change.key.len();
         if let ChangeKind::Put { value, .. } = &change.kind {

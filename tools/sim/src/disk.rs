@@ -17,7 +17,7 @@ mod tests;
 use std::collections::BTreeMap;
 
 use base::limits::BLOCK_BYTES;
-use base::{FileId, IoRequest, IoResult, Prng};
+use base::{FileId, IoRequest, IoResult, Prng, SliceId};
 use bytes::Bytes;
 
 pub use file::{Entry, File};
@@ -89,6 +89,7 @@ impl Disk {
             }
             IoRequest::Prepare { file, recycle, .. } => self.prepare(file, recycle),
             IoRequest::Remove { file } => drop(self.files.remove(&file)),
+            IoRequest::Clear { slice } => self.clear(slice),
             IoRequest::Punch { file, offset, len } => self.cut(file, offset, Some(len)),
             IoRequest::Truncate { file, len } => self.cut(file, len, None),
         }
@@ -139,10 +140,18 @@ impl Disk {
             }
             IoRequest::Prepare { file, recycle, .. } if happened => self.prepare(file, recycle),
             IoRequest::Remove { file } if happened => drop(self.files.remove(&file)),
+            IoRequest::Clear { slice } if happened => self.clear(slice),
             IoRequest::Punch { file, offset, len } => self.cut(file, offset, Some(len)),
             IoRequest::Truncate { file, len } => self.cut(file, len, None),
-            IoRequest::Prepare { .. } | IoRequest::Remove { .. } => {}
+            IoRequest::Prepare { .. } | IoRequest::Remove { .. } | IoRequest::Clear { .. } => {}
         }
+    }
+
+    fn clear(&mut self, slice: SliceId) {
+        self.files.retain(|file, _| match file {
+            FileId::Tree(owner) | FileId::History { slice: owner, .. } => *owner != slice,
+            FileId::Manifest | FileId::Log(_) => true,
+        });
     }
 
     fn prepare(&mut self, id: FileId, recycle: Option<FileId>) {

@@ -69,7 +69,7 @@ impl Shape {
 
     /// How this life deals slices: the number of cores may differ from start to start.
     pub fn partition(&self, dice: &mut Prng) -> Partition {
-        Partition { slices: self.slices, shards: *dice.pick(&[1, 1, 2, 3]) }
+        Partition::new(self.slices, *dice.pick(&[1, 1, 2, 3]))
     }
 }
 
@@ -150,7 +150,7 @@ impl Kind {
             IoRequest::Sync { file: FileId::Manifest } => Kind::ManifestSync,
             IoRequest::Sync { .. } => Kind::PageSync,
             IoRequest::Prepare { .. } => Kind::Prepare,
-            IoRequest::Remove { .. } => Kind::Remove,
+            IoRequest::Remove { .. } | IoRequest::Clear { .. } => Kind::Remove,
             IoRequest::Punch { .. } | IoRequest::Truncate { .. } => Kind::Trim,
         }
     }

@@ -31,6 +31,10 @@ impl MemoryDisk {
             IoRequest::Remove { file } => {
                 self.files.remove(&file);
             }
+            IoRequest::Clear { slice } => self.files.retain(|file, _| match file {
+                FileId::Tree(owner) | FileId::History { slice: owner, .. } => *owner != slice,
+                FileId::Manifest | FileId::Log(_) => true,
+            }),
             IoRequest::Punch { file, offset, len } => {
                 let blocks = self.files.entry(file).or_default();
                 blocks.retain(|at, _| *at < offset || offset + len <= *at);

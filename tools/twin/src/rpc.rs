@@ -39,28 +39,34 @@ pub fn encode(request: &Request) -> (Method, Bytes) {
 }
 
 /// A reply in the model's words.
-pub fn decode(
-    request: &Request,
-    reply: &[u8],
-    ids: Ids,
-) -> Result<Response, prost::DecodeError> {
+pub fn decode(request: &Request, reply: &[u8], ids: Ids) -> Result<Response, prost::DecodeError> {
     Ok(match request {
         Request::Range(_) => {
             Response::Range(headed(reply, ids, |m: &mut pb::RangeResponse| &mut m.header)?)
         }
-        Request::Put(_) => Response::Put(headed(reply, ids, |m: &mut pb::PutResponse| &mut m.header)?),
-        Request::DeleteRange(_) => {
-            Response::DeleteRange(headed(reply, ids, |m: &mut pb::DeleteRangeResponse| &mut m.header)?)
+        Request::Put(_) => {
+            Response::Put(headed(reply, ids, |m: &mut pb::PutResponse| &mut m.header)?)
         }
-        Request::Txn(_) => Response::Txn(headed(reply, ids, |m: &mut pb::TxnResponse| &mut m.header)?),
+        Request::DeleteRange(_) => {
+            Response::DeleteRange(headed(reply, ids, |m: &mut pb::DeleteRangeResponse| {
+                &mut m.header
+            })?)
+        }
+        Request::Txn(_) => {
+            Response::Txn(headed(reply, ids, |m: &mut pb::TxnResponse| &mut m.header)?)
+        }
         Request::Compact(_) => {
             Response::Compact(headed(reply, ids, |m: &mut pb::CompactionResponse| &mut m.header)?)
         }
         Request::LeaseGrant(_) => {
-            Response::LeaseGrant(headed(reply, ids, |m: &mut pb::LeaseGrantResponse| &mut m.header)?)
+            Response::LeaseGrant(headed(reply, ids, |m: &mut pb::LeaseGrantResponse| {
+                &mut m.header
+            })?)
         }
         Request::LeaseRevoke(_) => {
-            Response::LeaseRevoke(headed(reply, ids, |m: &mut pb::LeaseRevokeResponse| &mut m.header)?)
+            Response::LeaseRevoke(headed(reply, ids, |m: &mut pb::LeaseRevokeResponse| {
+                &mut m.header
+            })?)
         }
         Request::LeaseKeepAlive(_) => {
             Response::LeaseKeepAlive(headed(reply, ids, |m: &mut pb::LeaseKeepAliveResponse| {
@@ -73,7 +79,9 @@ pub fn decode(
             })?)
         }
         Request::LeaseLeases(_) => {
-            Response::LeaseLeases(headed(reply, ids, |m: &mut pb::LeaseLeasesResponse| &mut m.header)?)
+            Response::LeaseLeases(headed(reply, ids, |m: &mut pb::LeaseLeasesResponse| {
+                &mut m.header
+            })?)
         }
     })
 }

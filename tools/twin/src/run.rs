@@ -75,8 +75,7 @@ impl Run {
     /// Both empty.
     pub fn new(seed: u64) -> Run {
         let mut dice = Prng::from_seed(seed);
-        let partition =
-            Partition { slices: 1 + dice.below(4) as u16, shards: 1 + dice.below(3) as u16 };
+        let partition = Partition::new(1 + dice.below(4) as u16, 1 + dice.below(3) as u16);
         let checkpoint_log_bytes = *dice.pick(&[4 << 10, 32 << 10, 8 << 20]);
         let shape = Shape { partition, checkpoint_log_bytes };
         Run {

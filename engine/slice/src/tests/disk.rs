@@ -99,6 +99,7 @@ impl Disk {
                 self.files.remove(&file);
                 self.unsynced.retain(|write| write.file != file);
             }
+            IoRequest::Clear { .. } => unreachable!("a slice does not clear itself"),
             IoRequest::Punch { file, offset, len } => {
                 self.settle(file);
                 let bytes = vec![0; len as usize];

@@ -241,7 +241,7 @@ impl Leader {
         })
     }
 
-    fn snapshot_cut(&self) -> SnapshotCut {
+    pub(super) fn snapshot_cut(&self) -> SnapshotCut {
         let applied = self.sequencer.applied();
         SnapshotCut {
             revision: self.sequencer.revision(),

@@ -9,7 +9,7 @@
 
 use std::time::Duration;
 
-use base::{Instant, SliceId};
+use base::Instant;
 use bytes::Bytes;
 
 use crate::manifest::Manifest;
@@ -92,13 +92,14 @@ impl Checkpoints {
         self.generation
     }
 
-    /// Takes a slice's root; returns the manifest to write when it was the last one.
-    pub fn durable(&mut self, slice: SliceId, generation: u64, root: Bytes) -> Option<Manifest> {
-        assert_eq!(generation, self.generation, "root of {slice:?} is of another checkpoint");
+    /// Takes the root of the slice in this place; returns the manifest to write when it was the
+    /// last one.
+    pub fn durable(&mut self, place: usize, generation: u64, root: Bytes) -> Option<Manifest> {
+        assert_eq!(generation, self.generation, "root {place} is of another checkpoint");
         let Stage::Gathering { missing, roots, .. } = &mut self.stage else {
-            panic!("root of {slice:?} while none is gathered");
+            panic!("root {place} while none is gathered");
         };
-        assert!(roots[usize::from(slice.0)].replace(root).is_none(), "{slice:?} reported twice");
+        assert!(roots[place].replace(root).is_none(), "root {place} reported twice");
         *missing -= 1;
         if *missing > 0 {
             return None;
@@ -111,6 +112,15 @@ impl Checkpoints {
         manifest.roots = roots.into_iter().map(|root| root.expect("none is missing")).collect();
         self.stage = Stage::Flipping { manifest: manifest.clone() };
         Some(*manifest)
+    }
+
+    /// The store is replaced as a whole by one whose roots are all durable: this manifest is next.
+    pub fn replace(&mut self, mut manifest: Manifest) -> Manifest {
+        assert!(self.idle(), "one checkpoint at a time");
+        self.generation += 1;
+        manifest.generation = self.generation;
+        self.stage = Stage::Flipping { manifest: Box::new(manifest.clone()) };
+        manifest
     }
 
     /// The manifest is durable: it is in force now.
@@ -156,8 +166,8 @@ mod tests {
         let generation = checkpoints.begin(Instant(0), facts(), 2);
         assert_eq!(generation, 8);
         assert!(!checkpoints.due(Instant(u64::MAX)));
-        assert_eq!(checkpoints.durable(SliceId(1), 8, Bytes::from_static(b"b")), None);
-        let manifest = checkpoints.durable(SliceId(0), 8, Bytes::from_static(b"a")).expect("all");
+        assert_eq!(checkpoints.durable(1, 8, Bytes::from_static(b"b")), None);
+        let manifest = checkpoints.durable(0, 8, Bytes::from_static(b"a")).expect("all");
         assert_eq!(manifest.roots, vec![&b"a"[..], &b"b"[..]]);
         assert_eq!(manifest.generation, 8);
         assert_eq!(checkpoints.flipped(), manifest);

@@ -42,7 +42,7 @@ impl Leader {
     }
 
     /// Works off what the group wants done. True if there was anything.
-    pub(super) fn drain_consensus(&mut self) -> bool {
+    pub(super) fn drain_consensus(&mut self, now: Instant) -> bool {
         let mut any = false;
         while let Some(effect) = self.consensus().poll_effect() {
             any = true;
@@ -52,9 +52,16 @@ impl Leader {
                 Effect::ReadReady { context, index } => self.rounds.confirmed(context.0, index),
                 Effect::ReadLost { context } => self.rounds.lost(context.0),
                 Effect::Role(role) => self.take_role(role.term, role.leader.unwrap_or(0)),
+                Effect::Send { to, message } if message.is_snapshot() => {
+                    self.send_snapshot(now, to, message);
+                }
                 Effect::Send { to, message } => self.send_raft(to, message),
-                Effect::SnapshotWanted { .. } => {}
-                Effect::Install(_) => unreachable!("no snapshot was sent: {effect:?}"),
+                Effect::SnapshotWanted { peer, index } => self.snapshot_wanted(now, peer, index),
+                Effect::Install(snapshot) => {
+                    // What follows is for a life that ends here.
+                    self.install(snapshot);
+                    break;
+                }
             }
         }
         any

@@ -18,19 +18,30 @@ impl Leader {
     /// A peer sent something.
     pub(super) fn received(&mut self, now: Instant, from: u64, note: PeerNote) {
         // Before our own log is read, the peer talks to nobody; it says again what matters.
-        if self.start.is_some() || !self.knows(from) {
+        if self.start.is_some() || self.incoming.installs() || !self.knows(from) {
             return;
         }
         match note {
             PeerNote::Raft(message) => {
-                if message.from() == from {
-                    self.consensus().handle(now, Event::Received(message));
+                if message.from() != from {
+                    return;
+                }
+                match message.snapshot() {
+                    Some((_, data)) if !self.has_staged(&message) => {
+                        let id = data.as_ref().try_into().map_or(0, u64::from_le_bytes);
+                        self.refuse_part(from, id);
+                    }
+                    Some(_) | None => self.consensus().handle(now, Event::Received(message)),
                 }
             }
             PeerNote::Commands(batch) => self.take_forwarded(from, batch),
             PeerNote::Ask { number, ask } => self.take_ask(from, number, ask),
             PeerNote::Answer { number, answer } => self.take_peer_answer(number, answer),
-            PeerNote::Part { .. } | PeerNote::Taken { .. } | PeerNote::Refused { .. } => {}
+            PeerNote::Part { transfer, number, bytes } => {
+                self.take_part(from, transfer, number, &bytes);
+            }
+            PeerNote::Taken { transfer, number } => self.part_taken(now, from, transfer, number),
+            PeerNote::Refused { transfer } => self.part_refused(now, from, transfer),
         }
     }
 

@@ -142,6 +142,7 @@ impl Leader {
                 self.slices_in_all() - 1
             ));
         }
+        self.config.partition.side = manifest.side();
         self.open_slices(&manifest.roots.clone(), revision, manifest.compact_revision);
         let missing = self.config.partition.slices_in_all();
         self.stage(Stage::Scanning { manifest: Box::new(manifest), missing });
@@ -150,13 +151,13 @@ impl Leader {
     fn open_slices(&mut self, roots: &[Bytes], revision: i64, compact_revision: i64) {
         let partition = self.config.partition;
         for shard in 0..partition.shards {
-            let slices = roots
-                .iter()
-                .enumerate()
-                .map(|(id, root)| (SliceId(id as u16), root.clone()))
+            let slices = partition
+                .all()
+                .zip(roots.iter().cloned())
                 .filter(|(id, _)| partition.owner(*id) == ShardId(shard))
                 .collect();
-            let message = ToShard::OpenSlices { slices, revision, compact_revision };
+            let side = partition.side;
+            let message = ToShard::OpenSlices { side, slices, revision, compact_revision };
             self.out.push_back(LeaderEffect::ToShard { shard: ShardId(shard), message });
         }
     }
@@ -305,7 +306,7 @@ impl Leader {
         Identity { cluster: self.config.cluster_id, member: self.config.member_id }
     }
 
-    fn slices_in_all(&self) -> usize {
+    pub(super) fn slices_in_all(&self) -> usize {
         usize::from(self.config.partition.slices_in_all())
     }
 

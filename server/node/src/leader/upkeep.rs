@@ -15,6 +15,7 @@ use super::rounds::Asker;
 use super::{Leader, Op, Report};
 use crate::manifest::Manifest;
 use crate::message::{Facts, ToShard};
+use crate::shard::Side;
 
 /// Where the member's own words about itself stand.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,7 +34,7 @@ const SEAL_AFTER: Duration = Duration::from_millis(100);
 impl Leader {
     /// Lets time-driven work run.
     pub fn tick(&mut self, now: Instant) {
-        if self.start.is_some() {
+        if self.start.is_some() || self.incoming.installs() {
             return;
         }
         while self.next_tick <= now {
@@ -48,6 +49,7 @@ impl Leader {
             self.writer().seal();
         }
         self.forget_forwards(now);
+        self.resend_parts(now);
         self.publish_if_due(now);
         if self.leads() && !self.stopping {
             self.expire_leases(now);
@@ -57,7 +59,7 @@ impl Leader {
 
     /// When [`Leader::tick`] is next worth calling.
     pub fn poll_deadline(&self) -> Option<Instant> {
-        if self.start.is_some() {
+        if self.start.is_some() || self.incoming.installs() {
             return None;
         }
         let deadlines = [
@@ -185,15 +187,21 @@ impl Leader {
 
     /// A slice's image of the checkpoint is durable.
     pub(super) fn slice_durable(&mut self, slice: SliceId, generation: u64, root: Bytes) {
-        if let Some(manifest) = self.checkpoints.durable(slice, generation, root) {
-            let bytes = manifest.encode();
-            assert!(bytes.len().is_multiple_of(BLOCK_BYTES));
-            let offset = manifest.slot_offset();
-            self.submit(
-                Op::ManifestWrite,
-                IoRequest::Write { file: FileId::Manifest, offset, bytes },
-            );
+        if Side::of(slice) != self.config.partition.side {
+            return self.staged_root(slice, root);
         }
+        let place = self.config.partition.place(slice);
+        if let Some(manifest) = self.checkpoints.durable(place, generation, root) {
+            self.write_manifest(&manifest);
+        }
+    }
+
+    pub(super) fn write_manifest(&mut self, manifest: &Manifest) {
+        let bytes = manifest.encode();
+        assert!(bytes.len().is_multiple_of(BLOCK_BYTES));
+        let offset = manifest.slot_offset();
+        let request = IoRequest::Write { file: FileId::Manifest, offset, bytes };
+        self.submit(Op::ManifestWrite, request);
     }
 
     pub(super) fn manifest_written(&mut self) {
@@ -204,12 +212,19 @@ impl Leader {
         self.counts.checkpoint.observe_between(self.checkpoints.began(), now);
         let manifest = self.checkpoints.flipped();
         let (generation, index) = (manifest.generation, manifest.applied_index);
+        if manifest.side() != self.config.partition.side {
+            return self.retire();
+        }
         self.tell_all(|| ToShard::Commit { generation });
         if let Some(writer) = &mut self.writer {
             writer.release(index);
         }
+        let alone = self.sequencer.members().len() == 1;
         if let Some(consensus) = &mut self.consensus {
-            consensus.handle(self.next_tick, Event::Compact(index));
+            // Peers may still need what this member does not.
+            if alone {
+                consensus.handle(self.next_tick, Event::Compact(index));
+            }
         }
         for call in self.answers.checkpoint_done(generation) {
             self.tell(Asker::Call(call), crate::message::Answer::Done);

@@ -14,6 +14,7 @@ use super::call::{Call, CallMeta, LeaderNeed, Waits};
 use super::range::RangeSpec;
 use super::reads::Purpose;
 use super::reply::{self, ReplyPlan};
+use super::stage::Presence;
 use super::{Shard, ShardEffect};
 use crate::message::{CallId, OutcomeAt, Proposal, Question, ToLeader};
 
@@ -27,7 +28,8 @@ impl Shard {
         meta: CallMeta,
         message: Bytes,
     ) {
-        if meta.leader == LeaderNeed::Required && self.facts.leader == 0 {
+        let led = meta.leader == LeaderNeed::Any || self.facts.leader != 0;
+        if !led || self.store != Presence::Open {
             return self.fail(call, ApiError::NoLeader);
         }
         let result = match method {

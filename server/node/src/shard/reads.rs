@@ -73,6 +73,8 @@ pub struct Reads {
     // Reads of hashes and snapshots.
     walks: BTreeMap<ReadId, WalkId>,
     next: u64,
+    // Answers to names up to here are of a store that is gone.
+    forgotten: u64,
 }
 
 impl Reads {
@@ -86,7 +88,14 @@ impl Reads {
             scans: BTreeMap::new(),
             walks: BTreeMap::new(),
             next: 0,
+            forgotten: 0,
         }
+    }
+
+    /// Nobody waits for anything any more.
+    pub fn forget(&mut self) {
+        let next = self.next;
+        *self = Reads { next, forgotten: next, ..Reads::new() };
     }
 
     fn name(&mut self) -> ReadId {
@@ -173,7 +182,10 @@ impl Shard {
             ReadRequest::History { to, .. } => Rev::end_of(*to),
         };
         self.reads.foreign.insert(name, Foreign { shard: from, read, floor });
-        self.slices.get_mut(&slice).expect("asked of the owner").read(name, request);
+        match self.slices.get_mut(&slice) {
+            Some(slice) => slice.read(name, request),
+            None => self.read_of_another_store(name, slice, request),
+        }
     }
 
     /// A slice of ours answered: for us, or for whom it was read.
@@ -189,6 +201,9 @@ impl Shard {
 
     /// A read of ours was answered.
     pub(super) fn read_done(&mut self, read: ReadId, slice: SliceId, result: ReadResult) {
+        if read.0 <= self.reads.forgotten {
+            return;
+        }
         if self.scanned(read, &result) {
             return;
         }

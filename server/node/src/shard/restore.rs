@@ -9,7 +9,8 @@ use slice::{
     SliceRoot,
 };
 
-use super::{Shard, ShardEffect};
+use super::stage::Presence;
+use super::{Shard, ShardEffect, Side};
 use crate::message::{RestoredKey, ToLeader};
 
 /// Keys of one message to the leader.
@@ -21,10 +22,14 @@ impl Shard {
     /// Makes or opens the slices of this shard.
     pub(super) fn open_slices(
         &mut self,
+        side: Side,
         slices: Vec<(SliceId, Bytes)>,
         revision: i64,
         compact_revision: i64,
     ) {
+        self.config.partition.side = side;
+        self.store = Presence::Open;
+        self.clear_other_side();
         self.facts.revision = revision;
         self.facts.compact_revision = compact_revision;
         let store = watch::Store { revision, compact: compact_revision.max(0) };
@@ -47,9 +52,10 @@ impl Shard {
                 }
             }
         }
+        self.serve_early_reads();
     }
 
-    fn slice_options(&self, id: SliceId) -> Options {
+    pub(super) fn slice_options(&self, id: SliceId) -> Options {
         let cache_bytes = usize::try_from(self.config.cache_bytes).unwrap_or(usize::MAX);
         let history = match id == self.config.partition.meta() {
             true => HistoryMode::None,

@@ -77,12 +77,7 @@ impl SnapshotJob {
     }
 
     fn course(&self) -> Course {
-        let compact = self.cut.compact_revision;
-        Course {
-            rows_at: (compact > 0).then_some(Rev::end_of(compact)),
-            from: compact.max(0) + 1,
-            to: self.cut.revision,
-        }
+        course_of(&self.cut)
     }
 
     /// Writes the next item into the buffer.
@@ -178,7 +173,18 @@ enum Blob {
     Last(Bytes),
 }
 
-fn item_of(piece: Piece) -> SnapshotItem {
+/// The walk that passes everything of a cut.
+pub fn course_of(cut: &SnapshotCut) -> Course {
+    let compact = cut.compact_revision;
+    Course {
+        rows_at: (compact > 0).then_some(Rev::end_of(compact)),
+        from: compact.max(0) + 1,
+        to: cut.revision,
+    }
+}
+
+/// What a walk passes, as it stands in a snapshot.
+pub fn item_of(piece: Piece) -> SnapshotItem {
     match piece {
         Piece::Row(row) => {
             SnapshotItem::Row { key: row.key, version: row.version, value: row.value }
@@ -230,7 +236,7 @@ impl Shard {
         }
     }
 
-    fn snapshot_header(&self, cut: &SnapshotCut) -> Header {
+    pub(super) fn snapshot_header(&self, cut: &SnapshotCut) -> Header {
         Header {
             cluster_id: self.config.cluster_id,
             member_id: self.config.member_id,

@@ -18,6 +18,7 @@ use super::kv::decode;
 use super::range::{Columns, RangeOutput, RangeSpec};
 use super::reads::Purpose;
 use super::reply::{full_header, message_of};
+use super::stage::Presence;
 use super::{Shard, ShardEffect, admin};
 use crate::message::{Answer, CallId, Question, ToLeader};
 
@@ -104,7 +105,8 @@ impl PageJob {
 impl Shard {
     /// A stream begins.
     pub(super) fn open_stream(&mut self, call: CallId, method: Method, meta: CallMeta) {
-        if meta.leader == LeaderNeed::Required && self.facts.leader == 0 {
+        let led = meta.leader == LeaderNeed::Any || self.facts.leader != 0;
+        if !led || self.store != Presence::Open {
             return self.fail(call, ApiError::NoLeader);
         }
         let stream = match method {
@@ -385,15 +387,20 @@ impl Shard {
 
     /// The member stops: every call and stream is told.
     pub(super) fn stop(&mut self) {
+        self.end_all(&ApiError::Stopped);
+    }
+
+    /// Ends every call and stream with this error.
+    pub(super) fn end_all(&mut self, error: &ApiError) {
         for call in self.calls.drain() {
             if !self.streams.contains_key(&call) {
-                self.fail(call, ApiError::Stopped);
+                self.fail(call, error.clone());
             }
         }
-        self.stop_walks();
+        self.stop_walks(error);
         let streams: Vec<CallId> = self.streams.keys().copied().collect();
         for call in streams {
-            self.end_stream(call, Some(ApiError::Stopped.into()));
+            self.end_stream(call, Some(error.clone().into()));
         }
     }
 }

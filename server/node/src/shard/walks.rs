@@ -8,6 +8,7 @@ use base::SliceId;
 use slice::ReadResult;
 
 use super::hash::{HashJob, Turn};
+use super::ship::ShipJob;
 use super::snapshot::SnapshotJob;
 use super::walk::{CompactedAway, Course, Walk};
 use super::{Shard, ShardEffect};
@@ -24,6 +25,8 @@ pub enum Errand {
     Hash(Box<HashJob>),
     /// A snapshot on its way to a client.
     Snapshot(Box<SnapshotJob>),
+    /// The store on its way to a peer.
+    Ship(Box<ShipJob>),
 }
 
 #[derive(Debug)]
@@ -58,10 +61,11 @@ impl Walks {
 }
 
 impl Errand {
-    fn call(&self) -> CallId {
+    fn call(&self) -> Option<CallId> {
         match self {
-            Errand::Hash(job) => job.call(),
-            Errand::Snapshot(job) => job.call(),
+            Errand::Hash(job) => Some(job.call()),
+            Errand::Snapshot(job) => Some(job.call()),
+            Errand::Ship(_) => None,
         }
     }
 }
@@ -77,7 +81,7 @@ impl Shard {
 
     /// The client of a call left.
     pub(super) fn forget_walk(&mut self, call: CallId) {
-        self.walks.by_id.retain(|_, walking| walking.errand.call() != call);
+        self.walks.by_id.retain(|_, walking| walking.errand.call() != Some(call));
         self.hash_queue.retain(|ask| ask.call != call);
     }
 
@@ -95,10 +99,11 @@ impl Shard {
         let turn = match &mut errand {
             Errand::Hash(job) => job.turn(&mut walk),
             Errand::Snapshot(job) => self.snapshot_turn(job, &mut walk),
+            Errand::Ship(job) => self.ship_turn(job, &mut walk),
         };
         match (turn, &errand) {
             (Turn::Done, Errand::Hash(job)) => return self.hashed(job),
-            (Turn::Done, Errand::Snapshot(_)) => return,
+            (Turn::Done, Errand::Snapshot(_) | Errand::Ship(_)) => return,
             (Turn::More, _) => self.busy = true,
             (Turn::Parked, _) => {}
             (Turn::Waits, _) => {
@@ -123,17 +128,38 @@ impl Shard {
         match errand {
             Errand::Hash(job) => self.hash_compacted(&job),
             Errand::Snapshot(job) => self.snapshot_compacted(&job),
+            Errand::Ship(job) => self.ship_compacted(&job),
         }
     }
 
+    /// Another piece of a store may go to a peer.
+    pub(super) fn ship_more(&mut self, transfer: u64) {
+        for walking in self.walks.by_id.values_mut() {
+            if let Errand::Ship(job) = &mut walking.errand
+                && job.transfer() == transfer
+            {
+                job.allow();
+                self.busy = true;
+            }
+        }
+    }
+
+    /// Nobody wants it any more.
+    pub(super) fn ship_stop(&mut self, transfer: u64) {
+        self.walks.by_id.retain(|_, walking| match &walking.errand {
+            Errand::Ship(job) => job.transfer() != transfer,
+            Errand::Hash(_) | Errand::Snapshot(_) => true,
+        });
+    }
+
     /// The member stops: hashes are told here, snapshots as the streams that they are.
-    pub(super) fn stop_walks(&mut self) {
+    pub(super) fn stop_walks(&mut self, error: &wire::ApiError) {
         let calls = self.walks.by_id.values().filter_map(|walking| match &walking.errand {
             Errand::Hash(job) => Some(job.call()),
-            Errand::Snapshot(_) => None,
+            Errand::Snapshot(_) | Errand::Ship(_) => None,
         });
         let waiting = self.hash_queue.iter().map(|ask| ask.call);
-        let error = wire::Status::from(wire::ApiError::Stopped);
+        let error = wire::Status::from(error.clone());
         let fail = |call| ShardEffect::Fail { call, error: error.clone() };
         self.out.extend(calls.chain(waiting).map(fail));
         self.walks.by_id.clear();

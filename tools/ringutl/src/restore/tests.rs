@@ -138,7 +138,7 @@ fn rows(data_dir: &Path, at: Rev) -> BTreeMap<Bytes, (Version, Bytes)> {
     manifest.resize(2 * node::manifest::SLOT_BYTES, 0);
     let manifest = Manifest::choose(&Bytes::from(manifest)).unwrap();
     let slices = manifest.roots.len() as u16 - 1;
-    let partition = Partition { slices, shards: 1 };
+    let partition = Partition::new(slices, 1);
     let mut rows = BTreeMap::new();
     for root in &manifest.roots[..usize::from(slices)] {
         let root = SliceRoot::decode(root).unwrap();

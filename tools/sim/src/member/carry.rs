@@ -173,7 +173,10 @@ impl Member {
                 self.trace.note(*offset);
             }
             IoRequest::Truncate { len, .. } => self.trace.note(*len),
-            IoRequest::Sync { .. } | IoRequest::Prepare { .. } | IoRequest::Remove { .. } => {}
+            IoRequest::Sync { .. }
+            | IoRequest::Prepare { .. }
+            | IoRequest::Remove { .. }
+            | IoRequest::Clear { .. } => {}
         }
     }
 

@@ -79,7 +79,7 @@ fn answer(log: &[Record], request: ReadRequest) -> ReadResult {
 }
 
 fn hash(slices: u16, compact: i64, revision: i64) -> u32 {
-    let partition = Partition { slices, shards: 1 };
+    let partition = Partition::new(slices, 1);
     let of = |slice: SliceId| -> Vec<Record> {
         script().into_iter().filter(|record| partition.slice_of(&record.key) == slice).collect()
     };

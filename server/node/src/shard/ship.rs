@@ -1,0 +1,111 @@
+//! Owns the sending of the whole store to a peer that is too far behind for the log: the pieces of
+//! a snapshot, as many as the leader allows.
+//! Never holds more than one piece. Invariant: pieces put together are one snapshot file.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::hash::Turn;
+use super::snapshot::{course_of, item_of};
+use super::walk::Walk;
+use super::walks::Errand;
+use super::{Shard, ShardEffect};
+use crate::message::{Piece, SnapshotCut, ToLeader};
+use crate::snapshot::{SnapshotItem, SnapshotWriter};
+
+/// Bytes of one piece.
+const PIECE_BYTES: usize = 256 << 10;
+
+/// A store on its way to a peer.
+pub struct ShipJob {
+    transfer: u64,
+    cut: Arc<SnapshotCut>,
+    writer: SnapshotWriter,
+    metas: usize,
+    allowed: u32,
+    buffer: Vec<u8>,
+}
+
+impl std::fmt::Debug for ShipJob {
+    fn fmt(&self, to: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(to, "ShipJob({} at {})", self.transfer, self.cut.revision)
+    }
+}
+
+impl ShipJob {
+    /// Which transfer.
+    pub fn transfer(&self) -> u64 {
+        self.transfer
+    }
+
+    /// Another piece may go.
+    pub fn allow(&mut self) {
+        self.allowed += 1;
+    }
+
+    /// Fills the piece. Some if it is full, or the last.
+    fn fill(&mut self, walk: &mut Walk) -> Filled {
+        while self.buffer.len() < PIECE_BYTES {
+            let item = match walk.pop() {
+                Some(piece) => item_of(piece),
+                None if !walk.finished() => return Filled::Waits,
+                None => match self.cut.meta.get(self.metas) {
+                    Some(fact) => {
+                        self.metas += 1;
+                        let value = fact.value.clone().expect("facts that hold have a value");
+                        SnapshotItem::Meta { key: fact.key.clone(), value }
+                    }
+                    None => {
+                        self.writer.clone().finish(&mut self.buffer);
+                        return Filled::Full(Piece::Last);
+                    }
+                },
+            };
+            self.writer.item(&item, &mut self.buffer);
+        }
+        Filled::Full(Piece::Middle)
+    }
+}
+
+enum Filled {
+    Waits,
+    Full(Piece),
+}
+
+impl Shard {
+    /// The leader wants the store sent.
+    pub(super) fn ship(&mut self, transfer: u64, cut: Arc<SnapshotCut>) {
+        let mut buffer = Vec::new();
+        let writer = SnapshotWriter::begin(&self.snapshot_header(&cut), &mut buffer);
+        let course = course_of(&cut);
+        let job = ShipJob { transfer, cut, writer, metas: 0, allowed: 1, buffer };
+        self.start_walk(course, Errand::Ship(Box::new(job)));
+    }
+
+    /// Makes the next piece, if one may go.
+    pub(super) fn ship_turn(&mut self, job: &mut ShipJob, walk: &mut Walk) -> Turn {
+        if job.allowed == 0 {
+            return Turn::Parked;
+        }
+        match job.fill(walk) {
+            Filled::Waits => Turn::Waits,
+            Filled::Full(piece) => {
+                job.allowed -= 1;
+                let bytes = Bytes::from(std::mem::take(&mut job.buffer));
+                let message = ToLeader::Shipped { transfer: job.transfer, bytes, piece };
+                self.out.push_back(ShardEffect::ToLeader(message));
+                match piece {
+                    Piece::Middle => Turn::More,
+                    Piece::Last => Turn::Done,
+                }
+            }
+        }
+    }
+
+    /// What was being sent is gone.
+    pub(super) fn ship_compacted(&mut self, job: &ShipJob) {
+        let message = ToLeader::ShipFailed { transfer: job.transfer };
+        self.out.push_back(ShardEffect::ToLeader(message));
+    }
+}
