@@ -54,6 +54,13 @@ pub fn report(settings: &Settings, who: Identity, report: &Report) {
             journal::warn!("message exceeded backend quota; raising alarm",
                 "local-member-id" => member);
         }
+        Report::DiskStuck { age, to } => {
+            journal::warn!("a write of the log does not come back; leadership is handed over: check \
+                the disk",
+                "local-member-id" => member,
+                "took" => format!("{age:?}"),
+                "new-leader-id" => format!("{to:x}"));
+        }
         Report::Removed => {
             journal::warn!("server has been removed from the cluster",
                 "local-member-id" => member);

@@ -10,6 +10,7 @@ mod flush;
 mod forward;
 mod gauges;
 mod incoming;
+mod leave;
 mod members;
 mod peers;
 mod propose;
@@ -37,6 +38,7 @@ use compactor::{Compactor, Retention};
 use flush::Flushes;
 use forward::Forwards;
 use incoming::Incoming;
+use leave::Leaving;
 use members::Changes;
 use propose::Proposals;
 use rounds::Rounds;
@@ -229,6 +231,13 @@ pub enum Report {
     },
     /// The quota was passed and the alarm raised.
     NoSpace,
+    /// A write of the log does not come back: leadership was offered to another member.
+    DiskStuck {
+        /// How old the write is.
+        age: Duration,
+        /// To whom.
+        to: u64,
+    },
     /// This member was removed from the cluster: the process ends, its data is of no use any more.
     Removed,
     /// Data or disk cannot be trusted: the process must stop.
@@ -260,6 +269,9 @@ pub struct Leader {
     changes: Changes,
     transfers: Transfers,
     incoming: Incoming,
+    leaving: Leaving,
+    /// When a stuck disk last made this member give up leadership.
+    handed_over: Instant,
     next_tick: Instant,
     store: BTreeMap<ShardId, StoreSize>,
     stopping: bool,
@@ -323,6 +335,8 @@ impl Leader {
             changes,
             transfers,
             incoming: Incoming::new(),
+            leaving: Leaving::No,
+            handed_over: now,
             next_tick: now,
             store: BTreeMap::new(),
             stopping: false,
@@ -346,7 +360,7 @@ impl Leader {
             LeaderEvent::Received { from, note } => self.received(now, from, note),
             LeaderEvent::Unreachable { peer } => self.unreachable(now, peer),
             LeaderEvent::ToldRemoved { by: _ } => self.report(Report::Removed),
-            LeaderEvent::Stop => self.stop(),
+            LeaderEvent::Stop => self.leave(now),
         }
     }
 
@@ -413,6 +427,7 @@ impl Leader {
         self.flush_log(now);
         self.begin_due_checkpoint(now);
         self.send_batch();
+        self.finish_leaving(now);
         self.finish_stop();
     }
 

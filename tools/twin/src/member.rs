@@ -340,6 +340,7 @@ impl Member {
                 | Report::Role { .. }
                 | Report::Compacted { .. }
                 | Report::NoSpace
+                | Report::DiskStuck { .. }
                 | Report::Removed
                 | Report::Stopped => {}
             },

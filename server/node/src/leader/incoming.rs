@@ -371,6 +371,7 @@ impl Leader {
         anew.publication = self.publication;
         anew.role.serving = self.role.serving;
         anew.stopping = self.stopping;
+        anew.leaving = self.leaving;
         std::mem::swap(&mut anew.counts, &mut self.counts);
         self.out.append(&mut anew.out);
         std::mem::swap(&mut anew.out, &mut self.out);

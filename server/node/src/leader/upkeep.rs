@@ -50,6 +50,8 @@ impl Leader {
         }
         self.forget_forwards(now);
         self.resend_parts(now);
+        self.watch_disk(now);
+        self.finish_leaving(now);
         self.publish_if_due(now);
         if self.leads() && !self.stopping {
             self.expire_leases(now);
@@ -68,6 +70,7 @@ impl Leader {
             self.compactor.poll_deadline(),
             self.checkpoints.poll_deadline(),
             self.rounds.poll_deadline(),
+            self.leave_deadline(),
         ];
         deadlines.into_iter().flatten().min()
     }
