@@ -360,17 +360,16 @@ fn a_reset_is_told_once_and_late_answers_are_harmless() {
 fn a_lost_connection_gives_up_all_its_calls() {
     let server = Running::start(Options::as_etcd());
     let runtime = runtime();
-    runtime.block_on(async {
+    runtime.block_on(within(async {
         let client = Client::connect(&server).await;
         for _ in 0..10 {
             let (answer, mut body) = client.start_grpc("/t.T/Hang").await;
             send_all(&mut body, framed(b"x"), End::Yes).await;
             std::mem::forget(answer);
         }
-        while server.stat("calls_now") != 11 {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-    });
+        // The eleventh is the one that asks.
+        server.await_stat("calls_now", 11);
+    }));
     drop(runtime);
     server.await_stat("calls_gone", 10);
     server.await_stat("connections_now", 1);

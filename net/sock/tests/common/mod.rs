@@ -31,12 +31,30 @@ pub const FLOOD: u16 = 8;
 /// What the service was told, in order.
 pub type Diary = Arc<Mutex<Vec<String>>>;
 
+/// How long anything may take that waits for the server: only a server that panicked or stands
+/// still takes longer.
+const PATIENCE: Duration = Duration::from_secs(20);
+
 /// A running server.
 pub struct Running {
     pub address: SocketAddr,
     pub diary: Diary,
     stop: mpsc::Sender<Duration>,
-    thread: Mutex<Option<std::thread::JoinHandle<()>>>,
+    core: Mutex<Option<CoreThread>>,
+}
+
+/// The server's thread. `ended` hangs up when it ends, however it ends.
+struct CoreThread {
+    thread: std::thread::JoinHandle<()>,
+    ended: mpsc::Receiver<()>,
+}
+
+impl CoreThread {
+    fn join(self) -> std::thread::Result<()> {
+        let ended = self.ended.recv_timeout(PATIENCE);
+        assert_eq!(ended, Err(mpsc::RecvTimeoutError::Disconnected), "the core does not end");
+        self.thread.join()
+    }
 }
 
 impl Running {
@@ -51,11 +69,15 @@ impl Running {
         let Address::Tcp(address) = *bound.address() else { panic!("asked for TCP") };
         let diary = Diary::default();
         let (stop, stopped) = mpsc::channel();
+        let (running, ended) = mpsc::channel();
         let thread = {
             let diary = diary.clone();
-            std::thread::spawn(move || run(options, seats, bound, diary, &stopped))
+            std::thread::spawn(move || {
+                run(options, seats, bound, diary, &stopped);
+                drop(running);
+            })
         };
-        Running { address, diary, stop, thread: Mutex::new(Some(thread)) }
+        Running { address, diary, stop, core: Mutex::new(Some(CoreThread { thread, ended })) }
     }
 
     /// Begins the orderly stop.
@@ -65,18 +87,13 @@ impl Running {
 
     /// Waits for the end of the server.
     pub fn join(&self) {
-        self.thread
-            .lock()
-            .unwrap()
-            .take()
-            .expect("joined once")
-            .join()
-            .expect("no panic on the core");
+        let core = self.core.lock().unwrap().take().expect("joined once");
+        core.join().expect("no panic on the core");
     }
 
     /// Waits until the diary has an entry that begins like this.
     pub fn await_entry(&self, begin: &str) -> String {
-        let end = Instant::now() + Duration::from_secs(20);
+        let end = Instant::now() + PATIENCE;
         loop {
             let diary = self.diary.lock().unwrap();
             if let Some(entry) = diary.iter().find(|entry| entry.starts_with(begin)) {
@@ -92,6 +109,7 @@ impl Running {
     pub fn stat(&self, name: &str) -> u64 {
         use std::io::{Read, Write};
         let mut stream = std::net::TcpStream::connect(self.address).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
         stream.write_all(b"GET /stats HTTP/1.0\r\n\r\n").unwrap();
         let mut text = String::new();
         stream.read_to_string(&mut text).unwrap();
@@ -101,7 +119,7 @@ impl Running {
 
     /// Waits until a figure is what it should be.
     pub fn await_stat(&self, name: &str, wanted: u64) {
-        let end = Instant::now() + Duration::from_secs(20);
+        let end = Instant::now() + PATIENCE;
         while self.stat(name) != wanted {
             assert!(Instant::now() < end, "{name} is {} and not {wanted}", self.stat(name));
             std::thread::sleep(Duration::from_millis(10));
@@ -111,12 +129,10 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        if let Some(thread) = self.thread.lock().unwrap().take() {
+        // A test that failed already does not wait for a core that may stand still.
+        if let (Some(core), false) = (self.core.lock().unwrap().take(), std::thread::panicking()) {
             let _ = self.stop.send(Duration::ZERO);
-            let ended = thread.join();
-            if !std::thread::panicking() {
-                ended.expect("no panic on the core");
-            }
+            core.join().expect("no panic on the core");
         }
     }
 }
