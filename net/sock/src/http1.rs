@@ -18,6 +18,7 @@ use crate::service::HttpRequest;
 use crate::slab::{Answer, Call, Sink};
 use crate::stats;
 
+pub(crate) mod alone;
 mod body;
 mod head;
 mod write;

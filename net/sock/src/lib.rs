@@ -20,6 +20,7 @@ mod listen;
 mod options;
 pub mod peer;
 mod pipe;
+pub mod readers;
 mod reply;
 mod roster;
 mod scan;

@@ -4,6 +4,7 @@
 #![forbid(unsafe_code)]
 
 mod formats;
+mod heads;
 mod member;
 mod mutate;
 mod words;
@@ -77,6 +78,18 @@ const TARGETS: &[Target] = &[
         per_mille: 1000,
         make: words::frames,
         prepare: || Box::new(words::try_frames),
+    },
+    Target {
+        name: "http1",
+        per_mille: 1000,
+        make: heads::http1,
+        prepare: || Box::new(heads::try_http1),
+    },
+    Target {
+        name: "authority",
+        per_mille: 100,
+        make: heads::authority,
+        prepare: || Box::new(heads::try_authority),
     },
     Target {
         name: "argv",
