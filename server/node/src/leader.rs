@@ -86,6 +86,9 @@ pub struct LeaderConfig {
     pub reconfig: Reconfig,
     /// `--max-learners`.
     pub learners_max: usize,
+    /// Bytes of applied entries that stay in memory for peers that lag; who lags further gets the
+    /// whole store.
+    pub window_bytes: usize,
 }
 
 impl LeaderConfig {

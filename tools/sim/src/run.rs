@@ -159,6 +159,7 @@ impl Run {
             },
             watch_stream_bytes: 1 << 20,
             request_timeout: Duration::from_secs(7),
+            window_bytes: 1 << 20,
         };
         let start = Start {
             began: Instant(1),

@@ -34,6 +34,8 @@ pub struct Setup {
     pub watch_stream_bytes: usize,
     /// How long the member works on a request.
     pub request_timeout: Duration,
+    /// Applied entries in memory for peers that lag.
+    pub window_bytes: usize,
 }
 
 impl Setup {
@@ -58,6 +60,7 @@ impl Setup {
             founding: Founding::New(self.founders.iter().copied().map(founder).collect()),
             reconfig: Reconfig::Strict,
             learners_max: 1,
+            window_bytes: self.window_bytes,
         }
     }
 

@@ -391,6 +391,7 @@ fn leader_config(shape: Shape, seed: u64, disk: &MemoryDisk) -> LeaderConfig {
         }]),
         reconfig: Reconfig::Strict,
         learners_max: 1,
+        window_bytes: 1 << 20,
     }
 }
 

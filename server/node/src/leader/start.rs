@@ -21,8 +21,6 @@ use crate::message::{RestoredKey, ShardId, ToShard};
 
 /// Every founder of a group starts from the same entry, which exists nowhere (`consensus::Start`).
 const FOUNDING: LogPosition = LogPosition { term: 1, index: 1 };
-/// Entry data kept in memory after it is applied, for peers that lag.
-const WINDOW_BYTES: usize = 16 << 20;
 
 /// Where the start stands.
 pub struct Start {
@@ -298,7 +296,7 @@ impl Leader {
             election_ticks: usize::try_from(ticks).expect("checked settings"),
             heartbeat_ticks: 1,
             read_timeout: self.config.election_timeout,
-            window_bytes: WINDOW_BYTES,
+            window_bytes: self.config.window_bytes,
         }
     }
 
