@@ -282,8 +282,11 @@ impl Leader {
         if alone {
             consensus.handle(self.next_tick, Event::Campaign);
         }
+        // Headers of replies tell a term from the first one on.
+        self.role.term = consensus.role().term;
         self.consensus = Some(consensus);
         self.start = None;
+        self.tell_facts();
         self.connect();
     }
 

@@ -10,7 +10,7 @@ use slice::{
 };
 
 use super::stage::Presence;
-use super::{Shard, ShardEffect, Side};
+use super::{Partition, Shard, ShardEffect, Side};
 use crate::message::{RestoredKey, ToLeader};
 
 /// Keys of one message to the leader.
@@ -57,7 +57,8 @@ impl Shard {
 
     pub(super) fn slice_options(&self, id: SliceId) -> Options {
         let cache_bytes = usize::try_from(self.config.cache_bytes).unwrap_or(usize::MAX);
-        let history = match id == self.config.partition.meta() {
+        let side = Side::of(id);
+        let history = match id == (Partition { side, ..self.config.partition }).meta() {
             true => HistoryMode::None,
             false => HistoryMode::Kept(history::Options {
                 block_bytes: 16 << 10,
