@@ -1,6 +1,6 @@
 //! Owns the targets of HTTP: requests of HTTP/1.1, and HEADERS frames whose authority is a URL.
-//! Never opens a socket. Laws: however a client's bytes are cut, the same requests come of them; and
-//! a rewritten frame says what it said, less the scheme.
+//! Never opens a socket. Laws: however a client's bytes are cut, the same requests come of them;
+//! and a rewritten frame says what it said, less the scheme.
 
 use base::Prng;
 use bytes::Bytes;

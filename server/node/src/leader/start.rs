@@ -73,8 +73,8 @@ impl Leader {
                 return self.genesis(now);
             }
             Err(ManifestError::Absent) => {
-                "there is a log but no manifest: the directory lost its manifest file; restore it \
-                 from a backup"
+                "there is a log but no manifest: the directory lost its manifest file; restore the \
+                 data directory from a backup"
                     .to_owned()
             }
             Err(ManifestError::Unborn | ManifestError::Rot) => {
