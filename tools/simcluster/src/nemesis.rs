@@ -1,0 +1,148 @@
+//! Owns the making of trouble: which, when, and the end of it.
+//! Never harms what was synced. Invariant: whatever was stopped, cut or killed here is set right by
+//! the end of the trouble.
+
+use std::time::Duration;
+
+use base::Prng;
+use ringleader_sim::plan::{Ending, Kind};
+
+use crate::plan::Trouble;
+use crate::world::{Actor, World};
+
+/// Longest time that a member is down.
+const DOWN_MS: u64 = 3000;
+/// Longest time that a process stands still.
+const PAUSE_MS: u64 = 4000;
+
+/// Who makes trouble.
+pub struct Nemesis {
+    dice: Prng,
+    /// How much of each kind, in the order of its first time.
+    pub done: Vec<(Trouble, u64)>,
+}
+
+impl Nemesis {
+    /// Somebody who begins at once.
+    pub fn new(world: &mut World, dice: Prng) -> Nemesis {
+        let mut nemesis = Nemesis { dice, done: Vec::new() };
+        nemesis.sleep(world);
+        nemesis
+    }
+
+    /// Makes the next trouble.
+    pub fn act(&mut self, world: &mut World) {
+        if let Some(trouble) = self.choose(world) {
+            match self.done.iter_mut().find(|(done, _)| *done == trouble) {
+                Some((_, count)) => *count += 1,
+                None => self.done.push((trouble, 1)),
+            }
+            self.make(world, trouble);
+        }
+        self.sleep(world);
+    }
+
+    /// Only these members are looked after: they are up, go on and reach each other, and nobody
+    /// else reaches them or is reached by them. All others stay as they are.
+    pub fn heal_core(&mut self, world: &mut World, core: &[u64]) {
+        world.network.lose(0);
+        world.network.heal_among(core);
+        for id in world.ids() {
+            for other in core.iter().copied().filter(|_| !core.contains(&id)) {
+                world.network.cut(id, other);
+                world.network.cut(other, id);
+            }
+        }
+        for id in core {
+            world.go_on(*id);
+            if !world.member(*id).is_up() {
+                world.start(*id, Ending::Open);
+            }
+        }
+    }
+
+    /// Everything works again.
+    pub fn heal_all(&mut self, world: &mut World) {
+        let all = world.ids();
+        self.heal_core(world, &all);
+    }
+
+    fn sleep(&mut self, world: &mut World) {
+        let most = world.shape.trouble_every.as_nanos() as u64;
+        let wait = Duration::from_nanos(1 + self.dice.below(most));
+        world.wake(wait, Actor::Nemesis, 0);
+    }
+
+    fn choose(&mut self, world: &World) -> Option<Trouble> {
+        let troubles = &world.shape.troubles;
+        if troubles.is_empty() { None } else { Some(*self.dice.pick(troubles)) }
+    }
+
+    fn make(&mut self, world: &mut World, trouble: Trouble) {
+        let all = world.ids();
+        let victim = *self.dice.pick(&all);
+        let others: Vec<u64> = all.iter().copied().filter(|id| *id != victim).collect();
+        match trouble {
+            Trouble::Crash => self.crash(world, victim),
+            Trouble::Doom => self.doom(world, victim),
+            Trouble::CrashAll => all.iter().for_each(|id| self.crash(world, *id)),
+            Trouble::Pause => {
+                let pause = Duration::from_millis(self.dice.below(PAUSE_MS));
+                world.pause(victim, pause);
+            }
+            Trouble::Isolate => others.iter().for_each(|other| {
+                world.network.cut(victim, *other);
+                world.network.cut(*other, victim);
+            }),
+            Trouble::Split => self.split(world, &all),
+            Trouble::OneWay => {
+                let deaf: Vec<u64> = match self.dice.chance(500) {
+                    true => others,
+                    false => vec![*self.dice.pick(&others)],
+                };
+                deaf.iter().for_each(|other| world.network.cut(victim, *other));
+            }
+            Trouble::Reset => {
+                let other = *self.dice.pick(&others);
+                world.network.reset(victim, other);
+                world.network.reset(other, victim);
+            }
+            Trouble::Heal => world.network.heal_among(&all),
+        }
+        // Cuts never pile up for long, or nothing would ever be written.
+        if self.dice.chance(300) {
+            world.network.heal_among(&all);
+        }
+    }
+
+    fn crash(&mut self, world: &mut World, victim: u64) {
+        if world.member(victim).is_up() {
+            world.crash(victim);
+            world.start_after(Duration::from_millis(self.dice.below(DOWN_MS)), victim);
+        }
+    }
+
+    /// The member starts over, and its next life ends where it hurts.
+    fn doom(&mut self, world: &mut World, victim: u64) {
+        const KINDS: [Kind; 5] =
+            [Kind::Flush, Kind::Manifest, Kind::ManifestSync, Kind::Page, Kind::PageSync];
+        let ending = match self.dice.below(5) {
+            0 => Ending::Effects(1 + self.dice.below(2000)),
+            1 => Ending::Request(*self.dice.pick(&KINDS), 1 + self.dice.below(8)),
+            2 => Ending::Done(*self.dice.pick(&KINDS), 1 + self.dice.below(8)),
+            _ => Ending::Sends(1 + self.dice.below(20)),
+        };
+        world.crash(victim);
+        world.start(victim, ending);
+    }
+
+    fn split(&mut self, world: &mut World, all: &[u64]) {
+        let left: Vec<u64> = all.iter().copied().filter(|_| self.dice.chance(500)).collect();
+        for one in all.iter().filter(|id| left.contains(id)) {
+            for other in all.iter().filter(|id| !left.contains(id)) {
+                world.network.cut(*one, *other);
+                world.network.cut(*other, *one);
+            }
+        }
+    }
+}

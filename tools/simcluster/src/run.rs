@@ -1,0 +1,338 @@
+//! Owns a whole run: calm, trouble, a core that heals, everything healed, and the judgement.
+//! Invariant: the same seed and planted bug give the same run, to the last byte.
+
+use std::fmt;
+use std::time::Duration;
+
+use base::{Instant, Prng};
+use ringleader_sim::Planted;
+use ringleader_sim::plan::Ending;
+
+use crate::actor::client::Client;
+use crate::actor::holder::Holder;
+use crate::actor::watch::Watch;
+use crate::actor::{Book, Open};
+use crate::history::History;
+use crate::nemesis::Nemesis;
+use crate::oracle::leases::Leases;
+use crate::oracle::order::{self, Replayed};
+use crate::oracle::states;
+use crate::plan::Shape;
+use crate::world::{Actor, News, World, Wrong};
+
+/// Within this time a core that reaches itself serves again, whatever went before.
+const RECOVERY: Duration = Duration::from_secs(30);
+/// No lease of a client that is gone lives for longer than this once all is well.
+const LEASES_GONE: Duration = Duration::from_secs(12);
+
+/// What a run came to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Summary {
+    /// Fingerprint of everything.
+    pub hash: u64,
+    /// Times that the power of a member went.
+    pub crashes: u64,
+    /// Terms that had a leader.
+    pub terms: u64,
+    /// Operations that were asked.
+    pub asked: u64,
+    /// Operations that were answered and explained.
+    pub told: u64,
+    /// Of those whose fate was unknown, the ones that turned out to be done.
+    pub found: u64,
+    /// Revisions.
+    pub revisions: u64,
+    /// Events that watches saw.
+    pub events: u64,
+    /// Streams that carried them.
+    pub streams: u64,
+    /// Renewals of leases that were granted.
+    pub renewals: u64,
+    /// Virtual milliseconds until every client of the core was served again.
+    pub recovery_ms: u64,
+}
+
+/// A law was broken.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    /// By this seed.
+    pub seed: u64,
+    /// In which part of the run.
+    pub part: &'static str,
+    /// At this time of the world.
+    pub at: Instant,
+    /// What.
+    pub what: String,
+    /// What the run was about.
+    pub plan: String,
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Failure { seed, part, at, what, plan } = self;
+        write!(f, "seed {seed}, {part}, at {:.3} s: {what}\n  {plan}", at.0 as f64 / 1e9)
+    }
+}
+
+/// The run under way.
+struct Run {
+    dice: Prng,
+    world: World,
+    book: Book,
+    clients: Vec<Client>,
+    watches: Vec<Watch>,
+    holders: Vec<Holder>,
+    nemesis: Option<Nemesis>,
+    part: &'static str,
+    recovery_ms: u64,
+}
+
+/// Runs a seed to its end.
+pub fn run(seed: u64, planted: Planted) -> Result<Summary, Failure> {
+    let mut dice = Prng::from_seed(seed);
+    let shape = Shape::draw(&mut dice);
+    let shown = format!("{shape:?}");
+    let mut run = Run::new(shape, planted, dice);
+    run.go().map_err(|what| {
+        let (part, at) = (run.part, run.world.now);
+        let plan = format!("{shown}\n  {}", run.world.describe());
+        Failure { seed, part, at, what, plan }
+    })
+}
+
+impl Run {
+    fn new(shape: Shape, planted: Planted, mut dice: Prng) -> Run {
+        let mut own = || Prng::from_seed(dice.next_u64());
+        let mut world = World::new(shape, planted, own());
+        let shape = world.shape.clone();
+        let numbers = |count: u64| 0..count as usize;
+        Run {
+            clients: numbers(shape.clients).map(|at| Client::new(&mut world, at, own())).collect(),
+            watches: numbers(shape.watches).map(|at| Watch::new(&mut world, at, own())).collect(),
+            holders: numbers(shape.holders).map(|at| Holder::new(&mut world, at, own())).collect(),
+            nemesis: None,
+            book: Book {
+                history: History::default(),
+                leases: Leases::new(shape.drift),
+                open: Open::Yes,
+                members: world.ids(),
+            },
+            part: "the start",
+            recovery_ms: 0,
+            dice: own(),
+            world,
+        }
+    }
+
+    fn go(&mut self) -> Result<Summary, Wrong> {
+        for id in self.world.ids() {
+            let wait = Duration::from_millis(self.dice.below(300));
+            self.world.start_after(wait, id);
+        }
+        // Some clusters are founded in the middle of trouble.
+        if self.dice.chance(700) {
+            self.until(RECOVERY, "the cluster to serve", Run::all_serve)?;
+            self.pass(Duration::from_millis(500))?;
+        }
+        self.part = "the storm";
+        let dice = Prng::from_seed(self.dice.next_u64());
+        self.nemesis = Some(Nemesis::new(&mut self.world, dice));
+        self.world.network.lose(self.world.shape.lossy_per_mille);
+        self.pass(self.world.shape.storm)?;
+        self.heal_core()?;
+        self.heal_all()?;
+        self.quiet()?;
+        let replayed = self.judge()?;
+        Ok(self.summary(&replayed))
+    }
+
+    /// Lets the next thing happen, and everybody learn of it.
+    fn step(&mut self) -> Result<(), Wrong> {
+        for (actor, news) in self.world.step()? {
+            match actor {
+                Actor::Client(at) => {
+                    self.clients[at].learn(&mut self.world, &mut self.book, news)?;
+                }
+                Actor::Watch(at) => {
+                    self.watches[at].learn(&mut self.world, &mut self.book, news)?;
+                }
+                Actor::Holder(at) => {
+                    self.holders[at].learn(&mut self.world, &mut self.book, news)?;
+                }
+                Actor::Nemesis => {
+                    if let Some(nemesis) = &mut self.nemesis {
+                        nemesis.act(&mut self.world);
+                    }
+                }
+                Actor::Judge => unreachable!("the judge hears for itself"),
+            }
+        }
+        Ok(())
+    }
+
+    fn pass(&mut self, time: Duration) -> Result<(), Wrong> {
+        let until = self.world.now + time;
+        while self.world.now < until {
+            self.step()?;
+        }
+        Ok(())
+    }
+
+    fn until(&mut self, time: Duration, what: &str, done: fn(&Run) -> bool) -> Result<(), Wrong> {
+        let until = self.world.now + time;
+        while !done(self) {
+            self.step()?;
+            if until < self.world.now {
+                return Err(format!("liveness: waited {time:?} for {what}"));
+            }
+        }
+        Ok(())
+    }
+
+    fn all_serve(&self) -> bool {
+        let known = &self.book.members;
+        known.iter().all(|id| self.world.member(*id).is_serving())
+    }
+
+    /// A majority that reaches itself serves all its clients, whatever became of the others.
+    fn heal_core(&mut self) -> Result<(), Wrong> {
+        self.part = "the healing of a core";
+        let mut nemesis = self.nemesis.take().expect("there was trouble");
+        let mut core = self.world.ids();
+        while core.len() > self.world.ids().len() / 2 + 1 {
+            core.swap_remove(self.dice.below(core.len() as u64) as usize);
+        }
+        nemesis.heal_core(&mut self.world, &core);
+        self.book.members = core;
+        let began = self.world.now;
+        self.until(RECOVERY, "the core to serve", Run::all_serve)?;
+        let before: Vec<u64> = self.clients.iter().map(|client| client.done).collect();
+        let until = began + RECOVERY;
+        while self.clients.iter().zip(&before).any(|(client, before)| client.done < before + 3) {
+            self.step()?;
+            if until < self.world.now {
+                return Err(format!("liveness: clients were not served within {RECOVERY:?}"));
+            }
+        }
+        self.recovery_ms = self.world.now.since(began).as_millis() as u64;
+        self.nemesis = Some(nemesis);
+        Ok(())
+    }
+
+    fn heal_all(&mut self) -> Result<(), Wrong> {
+        self.part = "the healing of all";
+        let mut nemesis = self.nemesis.take().expect("there was trouble");
+        nemesis.heal_all(&mut self.world);
+        self.book.members = self.world.ids();
+        self.until(RECOVERY, "all members to serve", Run::all_serve)?;
+        if self.dice.chance(300) {
+            // Nothing is lost even if all go at once.
+            for id in self.world.ids() {
+                self.world.crash(id);
+                self.world.start(id, Ending::Open);
+            }
+            self.until(RECOVERY, "all members to serve again", Run::all_serve)?;
+        }
+        self.pass(Duration::from_millis(500))
+    }
+
+    /// Nobody asks for anything any more, and what was under way comes to its end.
+    fn quiet(&mut self) -> Result<(), Wrong> {
+        self.part = "the quiet";
+        self.book.open = Open::No;
+        self.until(RECOVERY, "operations under way", |run| {
+            let idle = run.holders.iter().all(Holder::is_idle);
+            idle && !run.clients.iter().any(Client::is_busy)
+        })?;
+        if !self.holders.is_empty() {
+            self.pass(LEASES_GONE)?;
+        }
+        self.until(RECOVERY, "watches to see everything", |run| {
+            let last = run.world.agreement.last();
+            run.watches.iter().all(|watch| last <= watch.seen.through())
+        })
+    }
+
+    fn judge(&mut self) -> Result<Replayed, Wrong> {
+        self.part = "the judgement";
+        let last = self.world.agreement.last();
+        let mut replayed =
+            order::replay(&self.book.history, &self.world.agreement, &self.book.leases)?;
+        let compacted = self.world.agreement.compacted();
+        for watch in &self.watches {
+            watch.seen.judge(&replayed.model, compacted)?;
+        }
+        let older: Vec<i64> = (0..3)
+            .map(|_| {
+                compacted.max(1) + self.dice.below((last - compacted.max(1) + 1) as u64) as i64
+            })
+            .collect();
+        let mut states = Vec::new();
+        for id in self.world.ids() {
+            states.push(self.look(id, last, &older)?);
+        }
+        states::judge(&mut replayed.model, &states)?;
+        Ok(replayed)
+    }
+
+    /// Asks a member for everything that it holds.
+    fn look(&mut self, id: u64, last: i64, older: &[i64]) -> Result<states::State, Wrong> {
+        use wire::{Method, etcdserverpb as pb};
+        let mut ranges = Vec::new();
+        for request in states::questions(last, older) {
+            let reply = self.ask::<_, pb::RangeResponse>(id, Method::Range, &request)?;
+            ranges.push((request, reply));
+        }
+        let request = pb::HashKvRequest { revision: last };
+        let hash = self.ask::<_, pb::HashKvResponse>(id, Method::HashKv, &request)?;
+        Ok(states::State { member: id, ranges, hash })
+    }
+
+    fn ask<Q: prost::Message, A: prost::Message + Default>(
+        &mut self,
+        id: u64,
+        method: wire::Method,
+        request: &Q,
+    ) -> Result<A, Wrong> {
+        use ringleader_sim::member::Heard;
+        let message = request.encode_to_vec().into();
+        let call = self.world.call(Actor::Judge, id, method, message).ok_or("nobody listens")?;
+        loop {
+            let mut answer = None;
+            for (actor, news) in self.world.step()? {
+                match news {
+                    News::Heard(of, heard) if of == call => answer = Some(heard),
+                    other if actor == Actor::Judge => {
+                        return Err(format!("states: {method:?} of member {id}: {other:?}"));
+                    }
+                    _ => {}
+                }
+            }
+            match answer {
+                None => {}
+                Some(Heard::Reply(bytes)) => {
+                    return A::decode(bytes).map_err(|error| error.to_string());
+                }
+                Some(other) => {
+                    return Err(format!("states: {method:?} of member {id}: {other:?}"));
+                }
+            }
+        }
+    }
+
+    fn summary(&self, replayed: &Replayed) -> Summary {
+        Summary {
+            hash: self.world.fingerprint(),
+            crashes: self.world.crashes,
+            terms: self.world.agreement.terms(),
+            asked: self.book.history.ops.len() as u64,
+            told: replayed.told,
+            found: replayed.found,
+            revisions: self.world.agreement.last() as u64,
+            events: self.watches.iter().map(|watch| watch.seen.events() as u64).sum(),
+            streams: self.watches.iter().map(|watch| watch.streams).sum(),
+            renewals: self.holders.iter().map(|holder| holder.renewals).sum(),
+            recovery_ms: self.recovery_ms,
+        }
+    }
+}
