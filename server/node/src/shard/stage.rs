@@ -10,6 +10,7 @@ use bytes::Bytes;
 use slice::{Pace, ReadId, ReadRequest, Slice, SliceEffect, StepBudget, WorkBudget};
 use wire::ApiError;
 
+use super::call::Calls;
 use super::{Shard, ShardEffect, Side};
 use crate::message::{Stage, ToLeader};
 
@@ -235,6 +236,8 @@ impl Shard {
     /// Lets go of everything: the leader opens another store.
     pub(super) fn retire(&mut self) {
         self.end_all(&ApiError::NoLeader);
+        // The round that was asked for dies with the old store.
+        self.calls = Calls::new();
         self.slices.clear();
         self.staging.slices.clear();
         self.staging.waiting.clear();
