@@ -11,12 +11,16 @@ use node::manifest::{Manifest, SLOT_BYTES};
 use node::shard::Partition;
 use node::{Founding, LeaderConfig, Reconfig, ShardConfig, ShardId};
 use settings::{AutoCompaction, Quota, Settings};
-use state::{Member, MemberRole};
 
 /// The etcd version that we serve.
 pub const VERSION: &str = "3.7.1";
 /// The cluster version that a single member makes of it.
 pub const CLUSTER_VERSION: &str = "3.7.0";
+/// The oldest cluster version that we take part in.
+pub const CLUSTER_VERSION_MIN: &str = "3.7.0";
+
+/// Entries kept in memory for peers that lag.
+const WINDOW_BYTES: usize = 32 << 20;
 
 /// Who the member is.
 #[derive(Clone, Copy, Debug)]
@@ -29,24 +33,36 @@ pub struct Identity {
     pub partition: Partition,
 }
 
+/// What the data directory says about the member.
+#[derive(Clone, Copy, Debug)]
+pub struct Known {
+    /// Who.
+    pub who: Identity,
+    /// Whether it has heard who the members of its cluster are.
+    pub knows_members: bool,
+}
+
 /// What the data directory says about the member, if it has been used before. What cannot be read
 /// is left to the leader, which says what is wrong.
-pub fn known_identity(manifest: &Path, shards: u16) -> Option<Identity> {
+pub fn known(manifest: &Path, shards: u16) -> Option<Known> {
     let mut bytes = std::fs::read(manifest).ok()?;
     bytes.resize(2 * SLOT_BYTES, 0);
     let manifest = Manifest::choose(&Bytes::from(bytes)).ok()?;
     let slices = u16::try_from(manifest.roots.len()).ok()?.checked_sub(1)?;
-    Some(Identity {
+    let who = Identity {
         cluster_id: manifest.cluster_id,
         member_id: manifest.member_id,
-        partition: Partition { slices, shards },
-    })
+        partition: Partition::new(slices, shards),
+    };
+    let knows_members = !manifest.voters.is_empty() || !manifest.learners.is_empty();
+    Some(Known { who, knows_members })
 }
 
 /// What the leader is told.
 pub fn leader(
     settings: &Settings,
     who: Identity,
+    founding: Founding,
     log_segments: Vec<u64>,
     seed: u64,
 ) -> LeaderConfig {
@@ -78,18 +94,13 @@ pub fn leader(
         },
         log_segments,
         version: VERSION.to_owned(),
-        founding: Founding::New(vec![Member {
-            id: who.member_id,
-            name: String::new(),
-            peer_urls: settings.advertise.peer.iter().map(ToString::to_string).collect(),
-            client_urls: Vec::new(),
-            role: MemberRole::Voter,
-        }]),
+        founding,
         reconfig: match settings.cluster.strict_reconfig {
             true => Reconfig::Strict,
             false => Reconfig::Lenient,
         },
         learners_max: settings.cluster.learners_max as usize,
+        window_bytes: WINDOW_BYTES,
     }
 }
 

@@ -12,15 +12,17 @@ use base::{Instant, OpId, SliceId};
 use disk::Disk;
 use node::leader::Report;
 use node::{
-    CallId, Leader, LeaderEffect, LeaderEvent, Shard, ShardEffect, ShardEvent, ShardId, ToLeader,
-    ToShard,
+    CallId, Leader, LeaderEffect, LeaderEvent, PeerNote, Shard, ShardEffect, ShardEvent, ShardId,
+    ToLeader, ToShard,
 };
 use settings::MetricsDetail;
 use settings::gates::Gates;
+use sock::peer::NotSent;
 use sock::{Hub, Parcel, Pressure};
 use wire::{Code, Method};
 
 use crate::inside::Inside;
+use crate::links::Links;
 use crate::looks::{Looks, Then};
 use crate::mesh::Mesh;
 use crate::metrics::{self, Figures};
@@ -59,6 +61,8 @@ pub struct Shared {
     pub detail: MetricsDetail,
     /// `--feature-gates`.
     pub gates: Gates,
+    /// The cluster.
+    pub cluster_id: u64,
 }
 
 /// One core.
@@ -70,6 +74,7 @@ pub struct Core {
     disk: Disk<Tag>,
     hub: Hub,
     mesh: RefCell<Option<Mesh<Letter>>>,
+    links: RefCell<Option<Links>>,
     bell: Rc<Bell>,
     /// Calls made by this process itself.
     pub inside: Inside,
@@ -102,6 +107,7 @@ impl Core {
             disk,
             hub,
             mesh: RefCell::new(None),
+            links: RefCell::new(None),
             bell,
             inside: Inside::default(),
             tally: Tally::new(shared.detail),
@@ -115,6 +121,18 @@ impl Core {
     /// The channels to other cores, once they are connected.
     pub fn set_mesh(&self, mesh: Mesh<Letter>) {
         *self.mesh.borrow_mut() = Some(mesh);
+    }
+
+    /// The streams to peers, where the leader is.
+    pub fn set_links(&self, links: Links) {
+        *self.links.borrow_mut() = Some(links);
+    }
+
+    /// An event for the leader, which is here; worked off in the next turn.
+    pub fn tell_leader(&self, event: LeaderEvent) {
+        let leader = self.leader.as_ref().expect("peers talk to core 0");
+        leader.borrow_mut().handle(self.now(), event);
+        self.bell.ring();
     }
 
     /// The time as machines are told it.
@@ -329,9 +347,29 @@ impl Core {
                     self.put(usize::from(shard.0), Letter::ToShard(message));
                 }
                 LeaderEffect::Io { op, request } => self.disk.submit(Tag::Leader(op), request),
-                LeaderEffect::Send { .. } | LeaderEffect::Connect { .. } => {}
+                LeaderEffect::Send { to, note } => {
+                    if !self.send_note(to, &note) {
+                        let lost = LeaderEvent::Unreachable { peer: to };
+                        leader.borrow_mut().handle(now, lost);
+                    }
+                }
+                LeaderEffect::Connect { peers, removed } => {
+                    let links = self.links.borrow();
+                    links.as_ref().expect("links go with the leader").connect(&peers, &removed);
+                }
                 LeaderEffect::Report(report) => (self.report)(report),
             }
+        }
+    }
+
+    /// Whether the note is on its way, as far as is known here.
+    fn send_note(&self, to: u64, note: &PeerNote) -> bool {
+        let links = self.links.borrow();
+        match links.as_ref().expect("links go with the leader").send(to, note) {
+            Ok(()) => true,
+            // A member that left a moment ago: nobody waits for it.
+            Err(NotSent::Unknown) => true,
+            Err(NotSent::Down | NotSent::Full | NotSent::TooLong) => false,
         }
     }
 

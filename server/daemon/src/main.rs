@@ -1,14 +1,19 @@
 //! The `ringleader` program: reads its settings, checks the machine, and runs one member.
 //! Owns exit codes and nothing else. Invariant: whatever stops the program is told first.
 
+mod accept;
+mod ask;
+mod birth;
 mod config;
 mod core;
 mod inside;
+mod links;
 mod looks;
 mod mesh;
 mod metrics;
 mod news;
 mod pages;
+mod peer_pages;
 mod ports;
 mod run;
 mod service;

@@ -55,15 +55,15 @@ pub fn report(settings: &Settings, who: Identity, report: &Report) {
                 "local-member-id" => member);
         }
         Report::DiskStuck { age, to } => {
-            journal::warn!("a write of the log does not come back; leadership is handed over: check \
-                the disk",
-                "local-member-id" => member,
-                "took" => format!("{age:?}"),
-                "new-leader-id" => format!("{to:x}"));
+            journal::warn!(
+                "a write of the log does not come back; leadership is handed over: check the disk",
+                "local-member-id" => member, "took" => format!("{age:?}"),
+                "new-leader-id" => hex(*to));
         }
         Report::Removed => {
-            journal::warn!("server has been removed from the cluster",
-                "local-member-id" => member);
+            journal::warn!("server error",
+                "error" => "the member has been permanently removed from the cluster");
+            journal::warn!("data-dir used by this member must be removed");
         }
         Report::Broken { what } => broken(what),
         Report::Stopped => {}

@@ -15,6 +15,7 @@ use wire::{Method, Status, etcdserverpb as pb};
 use crate::config::{CLUSTER_VERSION, VERSION};
 use crate::core::Core;
 use crate::metrics;
+use crate::peer_pages;
 use crate::ports::Role;
 
 const JSON: &str = "application/json";
@@ -22,6 +23,9 @@ const TEXT: &str = "text/plain; charset=utf-8";
 
 /// Answers one request.
 pub fn serve(core: &Rc<Core>, role: Role, request: &HttpRequest, reply: HttpReply) {
+    if role == Role::Peer {
+        return peer_pages::serve(core, request, reply);
+    }
     if request.method == Verb::OPTIONS {
         return reply.respond(response(StatusCode::OK, None, Bytes::new()));
     }
@@ -46,16 +50,20 @@ fn serves(role: Role, path: &str) -> bool {
     match role {
         Role::Client => watched || matches!(path, "/version" | "/debug/vars"),
         Role::Metrics => watched,
-        Role::Peer => path == "/version",
+        Role::Peer => unreachable!("it has its own pages"),
     }
 }
 
 fn version() -> HttpResponse {
-    let body = format!(
+    response(StatusCode::OK, Some(JSON), Bytes::from(version_body()))
+}
+
+/// The versions, as both ports tell them.
+pub fn version_body() -> String {
+    format!(
         "{{\"etcdserver\":\"{VERSION}\",\"etcdcluster\":\"{CLUSTER_VERSION}\",\
          \"storage\":\"{CLUSTER_VERSION}\"}}"
-    );
-    response(StatusCode::OK, Some(JSON), Bytes::from(body))
+    )
 }
 
 fn response(status: StatusCode, kind: Option<&'static str>, body: Bytes) -> HttpResponse {

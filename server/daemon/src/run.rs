@@ -2,7 +2,6 @@
 //! Invariant: clients are served only after the member has published itself, and the process ends
 //! well only after the log is sealed.
 
-use std::cell::RefCell;
 use std::path::Path;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -10,17 +9,18 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
 use std::time::{Duration, Instant as Clock};
 
-use base::FileId;
 use disk::{DataDir, Disk};
 use glommio::{LocalExecutorBuilder, Placement};
 use node::leader::Report;
-use node::shard::Partition;
-use node::{Leader, Shard, ShardId};
+use node::{Founding, Leader, Shard, ShardId};
 use settings::Settings;
-use sock::{Acceptor, Bound, Hub, Seats, Server};
+use sock::{Bound, Hub, Server};
 
+use crate::accept::{self, Doors};
+use crate::birth::{self, Birth};
 use crate::config::{self, Identity};
 use crate::core::{Core, Letter, Shared};
+use crate::links::Links;
 use crate::mesh::{self, Ends, Mesh};
 use crate::news;
 use crate::ports::{self, Role};
@@ -35,6 +35,9 @@ const TICK_MIN: Duration = Duration::from_micros(500);
 const IO_MEMORY_BYTES: usize = 1 << 20;
 /// How long an orderly stop may take before the process ends anyway.
 const STOP_WAIT: Duration = Duration::from_secs(5);
+
+/// From the news that this member was removed to the end of the process.
+const LEAVE_WAIT: Duration = Duration::from_millis(500);
 
 /// How the run ended well.
 pub enum Ended {
@@ -57,6 +60,7 @@ struct Seed {
 struct CoreZero {
     bounds: Vec<(Role, Bound)>,
     log_segments: Vec<u64>,
+    founding: Founding,
     stopped: mpsc::Sender<()>,
 }
 
@@ -68,13 +72,14 @@ pub fn run(settings: &Settings) -> Result<Ended, String> {
     let dir = Arc::new(
         DataDir::open(Path::new(&settings.data_dir), wal_dir).map_err(|error| error.to_string())?,
     );
-    let who = identity(settings, &dir, shards)?;
+    let Birth { who, founding } = birth::of(settings, &dir, shards)?;
     let bounds = ports::bind(settings)?;
     let segments = dir.log_segments().map_err(|error| error.to_string())?;
     let (stopped, has_stopped) = mpsc::channel();
     let mut zero = Some(CoreZero {
         bounds,
         log_segments: segments.iter().map(|(number, _)| *number).collect(),
+        founding,
         stopped,
     });
     news::starting(settings, who);
@@ -84,6 +89,7 @@ pub fn run(settings: &Settings) -> Result<Ended, String> {
         cores: usize::from(shards),
         detail: settings.metrics,
         gates: settings.gates.clone(),
+        cluster_id: who.cluster_id,
     });
     for (core, ends) in mesh::build::<Letter>(usize::from(shards)).into_iter().enumerate() {
         let seed = Seed {
@@ -104,24 +110,6 @@ pub fn run(settings: &Settings) -> Result<Ended, String> {
     let _ = has_stopped.recv_timeout(STOP_WAIT);
     news::stopped();
     Ok(Ended::Signal(signal))
-}
-
-fn identity(settings: &Settings, dir: &DataDir, shards: u16) -> Result<Identity, String> {
-    if let Some(known) = config::known_identity(&dir.path(FileId::Manifest), shards) {
-        journal::info!("server has already been initialized",
-            "data-dir" => settings.data_dir.as_str());
-        return Ok(known);
-    }
-    let founding = settings.founding().map_err(|stop| {
-        let texts = stop.notices.iter().flat_map(|notice| &notice.fields);
-        let text = texts.map(|(_, value)| format!("{value:?}")).next();
-        text.unwrap_or(stop.stderr)
-    })?;
-    Ok(Identity {
-        cluster_id: founding.cluster_id,
-        member_id: founding.local_id,
-        partition: Partition { slices: settings.cores.slices, shards },
-    })
 }
 
 /// Dice for this life of the process.
@@ -169,7 +157,8 @@ async fn run_core(number: usize, seed: Seed, dir: Arc<DataDir>) {
     let (leader, bounds, report): (_, _, Box<dyn Fn(Report)>) = match seed.data {
         None => (None, Vec::new(), Box::new(|_| {})),
         Some(zero) => {
-            let told = config::leader(&seed.settings, seed.who, zero.log_segments, seed.seed ^ 1);
+            let (segments, dice) = (zero.log_segments, seed.seed ^ 1);
+            let told = config::leader(&seed.settings, seed.who, zero.founding, segments, dice);
             let ring = serving.clone();
             let (who, stopped) = (seed.who, zero.stopped);
             let settings = seed.settings.clone();
@@ -178,7 +167,14 @@ async fn run_core(number: usize, seed: Seed, dir: Arc<DataDir>) {
                 match report {
                     Report::Serving => ring.ring(),
                     Report::Stopped => drop(stopped.send(())),
-                    _ => {}
+                    Report::Removed => leave(),
+                    Report::Initialized { .. }
+                    | Report::Role { .. }
+                    | Report::Checkpointed { .. }
+                    | Report::Compacted { .. }
+                    | Report::NoSpace
+                    | Report::DiskStuck { .. }
+                    | Report::Broken { .. } => {}
                 }
             });
             (Some(Leader::new(now, told)), zero.bounds, report)
@@ -197,11 +193,27 @@ async fn run_core(number: usize, seed: Seed, dir: Arc<DataDir>) {
     let cores = usize::from(seed.settings.cores.count);
     let server = Server::new(hub, Rc::new(Front { core: core.clone(), role: Role::Client }));
     connect_mesh(&core, seed.ends, server.clone()).await;
+    let transport = (number == 0).then(|| {
+        let links = Links::new(&core, &seed.settings, seed.who, seed.seed ^ 2);
+        let transport = links.transport();
+        core.set_links(links);
+        transport
+    });
     glommio::spawn_local(turns(core.clone(), bell)).detach();
-    if !bounds.is_empty() {
-        glommio::spawn_local(serve(core.clone(), bounds, serving, cores)).detach();
+    if let Some(transport) = transport {
+        let doors = Doors { core: core.clone(), bounds, serving, cores, transport };
+        glommio::spawn_local(accept::open(doors)).detach();
     }
     tick(core, server, seed.stop).await;
+}
+
+/// Ends the process well, once answers and last words to peers had time to leave.
+fn leave() {
+    glommio::spawn_local(async {
+        glommio::timer::sleep(LEAVE_WAIT).await;
+        journal::exit(0);
+    })
+    .detach();
 }
 
 async fn connect_mesh(core: &Rc<Core>, ends: Ends<Letter>, server: Server) {
@@ -221,40 +233,6 @@ async fn turns(core: Rc<Core>, bell: Rc<Bell>) {
             false => bell.wait().await,
         }
     }
-}
-
-/// Accepts once the member serves. Connections are dealt to the cores in turn.
-async fn serve(core: Rc<Core>, bounds: Vec<(Role, Bound)>, serving: Rc<Bell>, cores: usize) {
-    serving.wait().await;
-    let seats = Seats::by_files();
-    let next = Rc::new(RefCell::new(0));
-    for (role, bound) in bounds {
-        news::listening(role, &bound.address().to_string());
-        let server = Server::new(core.hub(), Rc::new(Front { core: core.clone(), role }));
-        let acceptor = Acceptor::new(bound, seats.clone());
-        let (core, next) = (core.clone(), next.clone());
-        glommio::spawn_local(async move {
-            loop {
-                let arrival = acceptor.next().await;
-                let to = match role {
-                    Role::Client => next.replace_with(|next| (*next + 1) % cores),
-                    Role::Peer | Role::Metrics => 0,
-                };
-                match to {
-                    0 => server.adopt(arrival),
-                    to => match arrival.pack() {
-                        Ok(parcel) => core.put(to, Letter::Connection(parcel)),
-                        Err(error) => {
-                            journal::warn!("cannot hand a connection to another core",
-                                "error" => error.to_string());
-                        }
-                    },
-                }
-            }
-        })
-        .detach();
-    }
-    news::ready();
 }
 
 /// The core's clock, until the stop.

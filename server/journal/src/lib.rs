@@ -134,6 +134,13 @@ pub fn exit(code: i32) -> ! {
     std::process::exit(code)
 }
 
+/// The moment as lines show it, in UTC.
+pub fn utc_now() -> String {
+    let mut text = String::new();
+    clock::put_utc(&mut text, SystemTime::now());
+    text
+}
+
 /// Makes every panic a line of level `panic` before the process ends.
 pub fn log_panics() {
     let before = std::panic::take_hook();

@@ -63,6 +63,8 @@ pub enum FoundingError {
     BadUrl(String),
     /// This member is not among them.
     NoLocalName(String),
+    /// A URL stands there twice; all that stands there, as `name=url,name=url`.
+    DuplicateUrl(String),
     /// Two members have the same identifier.
     Twins(u64),
     /// The list says more of this member than it advertises.
@@ -90,6 +92,9 @@ impl std::fmt::Display for FoundingError {
             FoundingError::NoLocalName(name) => {
                 write!(to, "couldn't find local name {name:?} in the initial cluster configuration")
             }
+            FoundingError::DuplicateUrl(all) => {
+                write!(to, "initial cluster {all} has duplicate url")
+            }
             FoundingError::Twins(id) => {
                 write!(to, "error setting up initial cluster: two members with ID {id:x}")
             }
@@ -107,13 +112,25 @@ impl std::fmt::Display for FoundingError {
     }
 }
 
-/// Reads `name=peerURL,name=peerURL` and names everybody.
+/// The members of a new cluster; what this one advertises must be what the list says of it.
 pub fn found(
     initial: &str,
     token: &str,
     name: &str,
     advertised: &[Url],
 ) -> Result<Founding, FoundingError> {
+    let members = read(initial, token)?;
+    compare(local(&members, name)?, advertised)?;
+    name_all(members, name)
+}
+
+/// The members of a cluster that exists, before it was asked for their identifiers.
+pub fn expect(initial: &str, token: &str, name: &str) -> Result<Founding, FoundingError> {
+    name_all(read(initial, token)?, name)
+}
+
+/// Reads `name=peerURL,name=peerURL`; the members by rising identifier.
+fn read(initial: &str, token: &str) -> Result<Vec<FoundingMember>, FoundingError> {
     let mut members: Vec<FoundingMember> = Vec::new();
     for part in initial.split(',') {
         let (owner, text) = part.split_once('=').unwrap_or((part, ""));
@@ -130,17 +147,35 @@ pub fn found(
         member.id = member_id(&texts(&member.peer_urls), token, None);
     }
     members.sort_by_key(|member| member.id);
+    Ok(members)
+}
+
+fn local<'a>(
+    members: &'a [FoundingMember],
+    name: &str,
+) -> Result<&'a FoundingMember, FoundingError> {
     let local = members.iter().find(|member| member.name == name);
-    let Some(local) = local else {
-        return Err(FoundingError::NoLocalName(name.into()));
-    };
-    let local_id = local.id;
-    compare(local, advertised)?;
+    local.ok_or_else(|| FoundingError::NoLocalName(name.into()))
+}
+
+fn name_all(members: Vec<FoundingMember>, name: &str) -> Result<Founding, FoundingError> {
+    let local_id = local(&members, name)?.id;
+    let mut urls: Vec<&Url> = members.iter().flat_map(|member| &member.peer_urls).collect();
+    urls.sort_by_key(|url| url.to_string());
+    if urls.windows(2).any(|pair| pair[0] == pair[1]) {
+        let mut all: Vec<String> = members.iter().flat_map(named).collect();
+        all.sort_unstable();
+        return Err(FoundingError::DuplicateUrl(all.join(",")));
+    }
     if let Some(pair) = members.windows(2).find(|pair| pair[0].id == pair[1].id) {
         return Err(FoundingError::Twins(pair[0].id));
     }
     let ids: Vec<u64> = members.iter().map(|member| member.id).collect();
     Ok(Founding { local_id, cluster_id: cluster_id(&ids), members })
+}
+
+fn named(member: &FoundingMember) -> impl Iterator<Item = String> + '_ {
+    member.peer_urls.iter().map(|url| format!("{}={url}", member.name))
 }
 
 /// The list and the advertised URLs must say the same of this member. Names are not resolved here:
@@ -163,15 +198,25 @@ fn compare(local: &FoundingMember, advertised: &[Url]) -> Result<(), FoundingErr
         let (extra, advertised) = (not_listed.join(","), named(&advertised));
         return Err(FoundingError::NotListed { extra, advertised });
     };
-    let resolved = |url: &String| format!("{url:?}(resolved from {url:?})");
     let why = match not_listed.first() {
-        Some(said) if listed.len() == advertised.len() => {
-            format!("{} != {}", resolved(said), resolved(first_listed))
-        }
+        Some(said) if listed.len() == advertised.len() => not_equal(said, first_listed),
         Some(_) | None => format!("len({}) != len({})", quoted(&advertised), quoted(&listed)),
     };
     let (listed, advertised) = (named(&not_advertised), advertised.join(","));
     Err(FoundingError::NotAdvertised { listed, advertised, why })
+}
+
+/// How two lists of URLs differ, if they do, in etcd's words.
+pub(crate) fn difference(one: &[String], other: &[String]) -> Option<String> {
+    if one.len() != other.len() {
+        return Some(format!("len({}) != len({})", quoted(one), quoted(other)));
+    }
+    let pair = one.iter().zip(other).find(|(one, other)| one != other)?;
+    Some(not_equal(pair.0, pair.1))
+}
+
+fn not_equal(one: &str, other: &str) -> String {
+    format!("{one:?}(resolved from {one:?}) != {other:?}(resolved from {other:?})")
 }
 
 /// A list as Go shows it: `["a" "b"]`.
@@ -180,7 +225,7 @@ fn quoted(urls: &[String]) -> String {
     format!("[{}]", parts.join(" "))
 }
 
-fn texts(urls: &[Url]) -> Vec<String> {
+pub(crate) fn texts(urls: &[Url]) -> Vec<String> {
     urls.iter().map(Url::to_string).collect()
 }
 
@@ -240,6 +285,11 @@ mod tests {
              --initial-advertise-peer-urls=http://localhost:2380 \
              (\"http://localhost:2380\"(resolved from \"http://localhost:2380\") != \
              \"http://127.0.0.1:9999\"(resolved from \"http://127.0.0.1:9999\"))"
+        );
+        assert_eq!(
+            error(&format!("b={PEER},default={PEER}"), "default", PEER),
+            "initial cluster b=http://localhost:2380,default=http://localhost:2380 has duplicate \
+             url"
         );
         let two = "http://localhost:2380,http://localhost:2381";
         assert_eq!(

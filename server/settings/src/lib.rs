@@ -23,6 +23,7 @@ mod derive;
 mod file;
 pub mod gates;
 pub mod help;
+pub mod join;
 mod logging;
 pub mod notice;
 pub mod row;

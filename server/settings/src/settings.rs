@@ -3,7 +3,6 @@
 
 use std::time::Duration;
 
-use crate::check;
 use crate::cluster::{self, Founding};
 use crate::compaction::AutoCompaction;
 use crate::gates::Gates;
@@ -190,23 +189,19 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// Who founds the cluster. To be asked only when the data directory is new: a member that has
-    /// data knows its cluster from there.
+    /// Who founds the cluster, or who is expected to be in it already; then the identifiers are
+    /// the cluster's to tell ([`crate::join`]). To be asked only when the data directory is new: a
+    /// member that has data knows its cluster from there.
     pub fn founding(&self) -> Result<Founding, Stop> {
-        let (cluster, advertised) = (&self.cluster, &self.advertise.peer);
-        let founding = cluster::found(&cluster.initial, &cluster.token, &self.name, advertised)
-            .map_err(|error| Stop::start(error.to_string()))?;
-        if founding.members.len() > 1 {
-            let what = format!("--initial-cluster names {} members", founding.members.len());
-            return Err(Stop::start(check::not_yet(&what)));
-        }
-        match cluster.state {
-            ClusterState::New => Ok(founding),
-            ClusterState::Existing => {
-                let what = "--initial-cluster-state=existing asks to join a cluster";
-                Err(Stop::start(check::not_yet(what)))
+        let cluster = &self.cluster;
+        let founding = match cluster.state {
+            ClusterState::New => {
+                let advertised = &self.advertise.peer;
+                cluster::found(&cluster.initial, &cluster.token, &self.name, advertised)
             }
-        }
+            ClusterState::Existing => cluster::expect(&cluster.initial, &cluster.token, &self.name),
+        };
+        founding.map_err(|error| Stop::start(error.to_string()))
     }
 
     /// The effective settings as the fields of etcd's line `starting an etcd server`.

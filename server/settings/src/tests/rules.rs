@@ -217,11 +217,34 @@ fn a_founding_that_does_not_fit_is_refused() {
         "--initial-cluster has default=http://localhost:2380 but missing from \
          --initial-advertise-peer-urls=http://127.0.0.1:7 ("
     ));
-    let three = "default=http://localhost:2380,b=http://b:2380,c=http://c:2380";
-    let stop = settings(&["--initial-cluster", three]).founding().unwrap_err();
-    assert!(started(&stop).contains("names 3 members"));
-    let stop = settings(&["--initial-cluster-state=existing"]).founding().unwrap_err();
-    assert!(started(&stop).contains("does not have that yet"));
+    let others = "b=http://b:2380,c=http://c:2380";
+    let stop = settings(&["--initial-cluster", others]).founding().unwrap_err();
+    let sentence = "couldn't find local name \"default\" in the initial cluster configuration";
+    assert_eq!(started(&stop), sentence);
+}
+
+#[test]
+fn a_cluster_of_three_has_the_same_identifiers_on_all_of_them() {
+    let all = "a=http://127.0.0.1:25601,b=http://127.0.0.1:25611,c=http://127.0.0.1:25621";
+    let founding = |name: &str, url: &str| {
+        let words = ["--name", name, "--initial-advertise-peer-urls", url];
+        let cluster = ["--initial-cluster", all, "--initial-cluster-token=tok"];
+        settings(&[&words[..], &cluster[..]].concat()).founding().unwrap()
+    };
+    let a = founding("a", "http://127.0.0.1:25601");
+    // As etcd 3.5.1 names them.
+    assert_eq!(a.cluster_id, 0xc3b9_6bbd_df72_8076);
+    assert_eq!(a.local_id, 0xc37c_3949_5fa9_56f4);
+    let b = founding("b", "http://127.0.0.1:25611");
+    assert_eq!((b.cluster_id, &b.members), (a.cluster_id, &a.members));
+    assert_eq!(b.local_id, 0x7cf4_014f_dd6c_877c);
+}
+
+#[test]
+fn who_joins_is_not_asked_whether_it_advertises_what_is_listed() {
+    let joining = ["--initial-cluster=default=http://a:1", "--initial-cluster-state=existing"];
+    let founding = settings(&joining).founding().unwrap();
+    assert_eq!(founding.members[0].peer_urls[0].to_string(), "http://a:1");
 }
 
 #[test]

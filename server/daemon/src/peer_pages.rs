@@ -1,0 +1,200 @@
+//! Owns the pages of the peer port: the members, the version, and what etcd's own peers are told
+//! who take us for one of theirs.
+//! Invariant: status, body and content type are etcd's; there are no fields for browsers here.
+
+use std::rc::Rc;
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue, Method as Verb, StatusCode, header};
+use sock::{HttpReply, HttpRequest, HttpResponse};
+use wire::grpc::encode;
+use wire::{Method, Status, etcdserverpb as pb};
+
+use crate::config::VERSION;
+use crate::core::Core;
+use crate::pages;
+
+const TEXT: &str = "text/plain; charset=utf-8";
+
+/// Where a request leads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Page {
+    Members,
+    Version,
+    Downgrade,
+    Probing,
+    /// A stream as etcd's peers open it: refused.
+    Stream,
+    /// A message as etcd's peers send it: refused.
+    Message,
+    /// The path lacks its last slash.
+    StreamRoot,
+    NotAllowed(&'static str),
+    Nowhere,
+}
+
+fn page(verb: &Verb, path: &str) -> Page {
+    let only = |wanted: &Verb, allowed: &'static str, page: Page| {
+        if verb == wanted { page } else { Page::NotAllowed(allowed) }
+    };
+    match path {
+        "/members" => only(&Verb::GET, "GET", Page::Members),
+        "/version" => only(&Verb::GET, "GET", Page::Version),
+        "/downgrade/enabled" => only(&Verb::GET, "GET", Page::Downgrade),
+        "/raft/probing" => Page::Probing,
+        "/raft" | "/raft/snapshot" => only(&Verb::POST, "POST", Page::Message),
+        "/raft/stream" => Page::StreamRoot,
+        path if path.starts_with("/raft/stream/") => only(&Verb::GET, "GET", Page::Stream),
+        _ => Page::Nowhere,
+    }
+}
+
+/// Answers one request.
+pub fn serve(core: &Rc<Core>, request: &HttpRequest, reply: HttpReply) {
+    let cluster = core.shared.cluster_id;
+    let answer = match page(&request.method, &request.path) {
+        Page::Members => return members(core, reply),
+        Page::Version => with_kind(StatusCode::OK, "application/json", pages::version_body()),
+        Page::Downgrade => in_cluster(cluster, with_kind(StatusCode::OK, "text/plain", "false")),
+        Page::Probing => {
+            let body = format!("{{\"OK\":true,\"Now\":\"{}\"}}\n", journal::utc_now());
+            with_kind(StatusCode::OK, TEXT, body)
+        }
+        Page::Stream => in_cluster(cluster, with_version(incompatible())),
+        Page::Message => in_cluster(cluster, incompatible()),
+        Page::StreamRoot => {
+            let body = "<a href=\"/raft/stream/\">Moved Permanently</a>.\n\n";
+            let moved = StatusCode::MOVED_PERMANENTLY;
+            let mut response = with_kind(moved, "text/html; charset=utf-8", body);
+            let to = HeaderValue::from_static("/raft/stream/");
+            response.headers.insert(header::LOCATION, to);
+            response
+        }
+        Page::NotAllowed(verb) => {
+            let mut response = error(StatusCode::METHOD_NOT_ALLOWED, "Method Not Allowed\n");
+            response.headers.insert(header::ALLOW, HeaderValue::from_static(verb));
+            response
+        }
+        Page::Nowhere => error(StatusCode::NOT_FOUND, "404 page not found\n"),
+    };
+    reply.respond(answer);
+}
+
+/// The list as this member knows it, which is what etcd's page shows too.
+fn members(core: &Rc<Core>, reply: HttpReply) {
+    let cluster = core.shared.cluster_id;
+    let own = encode(&pb::MemberListRequest { linearizable: false });
+    pages::call(core, Method::MemberList, own, move |result: Result<Bytes, Status>| {
+        let answer = match result {
+            Ok(bytes) => {
+                let list: pb::MemberListResponse =
+                    prost::Message::decode(bytes).expect("our own reply");
+                let body = members_body(list.members);
+                with_kind(StatusCode::OK, "application/json", body)
+            }
+            Err(why) => error(StatusCode::SERVICE_UNAVAILABLE, format!("{}\n", why.message)),
+        };
+        reply.respond(in_cluster(cluster, answer));
+    });
+}
+
+fn members_body(mut members: Vec<pb::Member>) -> String {
+    members.sort_by_key(|member| member.id);
+    let texts = members.iter().map(|member| {
+        let mut text = format!("{{\"id\":{},\"peerURLs\":{}", member.id, list(&member.peer_urls));
+        if member.is_learner {
+            text.push_str(",\"isLearner\":true");
+        }
+        if !member.name.is_empty() {
+            text.push_str(&format!(",\"name\":{}", serde_json::Value::from(member.name.as_str())));
+        }
+        if !member.client_urls.is_empty() {
+            text.push_str(&format!(",\"clientURLs\":{}", list(&member.client_urls)));
+        }
+        text + "}"
+    });
+    format!("[{}]\n", texts.collect::<Vec<String>>().join(","))
+}
+
+fn list(texts: &[String]) -> String {
+    serde_json::Value::from(texts.to_vec()).to_string()
+}
+
+fn with_kind(status: StatusCode, kind: &'static str, body: impl Into<String>) -> HttpResponse {
+    let mut headers = HeaderMap::new();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
+    HttpResponse { status, headers, body: Bytes::from(body.into()) }
+}
+
+fn error(status: StatusCode, body: impl Into<String>) -> HttpResponse {
+    let mut response = with_kind(status, TEXT, body);
+    let nosniff = HeaderValue::from_static("nosniff");
+    response.headers.insert(header::X_CONTENT_TYPE_OPTIONS, nosniff);
+    response
+}
+
+fn incompatible() -> HttpResponse {
+    error(StatusCode::PRECONDITION_FAILED, "incompatible version\n")
+}
+
+fn in_cluster(id: u64, mut response: HttpResponse) -> HttpResponse {
+    let id = HeaderValue::from_str(&format!("{id:x}")).expect("digits");
+    response.headers.insert(HeaderName::from_static("x-etcd-cluster-id"), id);
+    response
+}
+
+fn with_version(mut response: HttpResponse) -> HttpResponse {
+    let version = HeaderValue::from_static(VERSION);
+    response.headers.insert(HeaderName::from_static("x-server-version"), version);
+    response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_and_a_verb_lead_where_etcd_leads_them() {
+        let table = [
+            (Verb::GET, "/members", Page::Members),
+            (Verb::HEAD, "/members", Page::NotAllowed("GET")),
+            (Verb::POST, "/version", Page::NotAllowed("GET")),
+            (Verb::GET, "/raft", Page::NotAllowed("POST")),
+            (Verb::POST, "/raft/snapshot", Page::Message),
+            (Verb::GET, "/raft/stream", Page::StreamRoot),
+            (Verb::GET, "/raft/stream/msgapp/1", Page::Stream),
+            (Verb::POST, "/raft/stream/", Page::NotAllowed("GET")),
+            (Verb::POST, "/raft/probing", Page::Probing),
+            (Verb::GET, "/raft/", Page::Nowhere),
+            (Verb::GET, "/health", Page::Nowhere),
+        ];
+        for (verb, path, expected) in table {
+            assert_eq!(page(&verb, path), expected, "{verb} {path}");
+        }
+    }
+
+    #[test]
+    fn the_member_list_is_etcds_to_the_byte() {
+        let started = pb::Member {
+            id: 12_760_173_706_306_901_879,
+            name: "m3".into(),
+            peer_urls: vec!["http://127.0.0.1:25621".into()],
+            client_urls: vec!["http://127.0.0.1:25620".into()],
+            is_learner: false,
+        };
+        let added = pb::Member {
+            id: 7,
+            name: String::new(),
+            client_urls: Vec::new(),
+            is_learner: true,
+            ..started.clone()
+        };
+        assert_eq!(
+            members_body(vec![started, added]),
+            "[{\"id\":7,\"peerURLs\":[\"http://127.0.0.1:25621\"],\"isLearner\":true},\
+             {\"id\":12760173706306901879,\"peerURLs\":[\"http://127.0.0.1:25621\"],\
+             \"name\":\"m3\",\"clientURLs\":[\"http://127.0.0.1:25620\"]}]\n"
+        );
+        assert_eq!(members_body(Vec::new()), "[]\n");
+    }
+}
