@@ -8,6 +8,17 @@ a name in its place, so that a missing or surplus field still shows.
 import base64
 import re
 
+# How far below what was granted the remaining time may be and still count as whole.
+NEAR_SECONDS = 5
+
+
+def _remaining(match):
+    """What is left of a lease moments after its grant differs by the second that has passed."""
+    left, granted = int(match[1]), int(match[2])
+    near = 0 <= granted - left <= NEAR_SECONDS
+    return f'"TTL" : {"<near>" if near else left}\n"GrantedTTL" : {granted}'
+
+
 PATTERNS = [
     # an etcdctl that panics prints addresses; its message stays
     (r"^goroutine \d+ \[running\]:\n(.|\n)*", "<goroutine>\n"),
@@ -35,6 +46,7 @@ PATTERNS = [
     (r"fetched snapshot from.*took.*", "fetched snapshot <took>"),
     (r'"took":"?[0-9.]+"?', '"took":<took>'),
     (r"remaining\(\d+s\)", "remaining(<ttl>s)"),
+    (r'"TTL" : (\d+)\n"GrantedTTL" : (\d+)', _remaining),
     # raft terms and indexes
     (r'"raft_term":"?\d+"?', '"raft_term":<term>'),
     (r'"RaftTerm" : \d+', '"RaftTerm" : <term>'),
