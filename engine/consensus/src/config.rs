@@ -99,8 +99,10 @@ impl Config {
             read_only_option: raft::ReadOnlyOption::Safe,
             // Followers apply, and serve watches, as soon as they can.
             skip_bcast_commit: false,
-            // Several proposals are stepped before a ready is taken.
-            batch_append: true,
+            // Raft 0.7.0 puts entries into a message that waits without looking at the index that
+            // the message follows if it has no entries yet. After a loss was reported they may
+            // begin before it, and the answer claims more than the peer has.
+            batch_append: false,
             priority: 0,
             max_uncommitted_size: UNCOMMITTED_BYTES_MAX,
             max_committed_size_per_ready: APPLY_BYTES_MAX,

@@ -37,8 +37,18 @@ pub enum Event {
         /// What came of it.
         delivery: Delivery,
     },
-    /// A snapshot that `SnapshotWanted` asked for can be sent.
-    SnapshotMade(Snapshot),
+    /// A snapshot that `SnapshotWanted` asked for can be sent to this peer.
+    SnapshotMade {
+        /// For whom.
+        peer: u64,
+        /// What.
+        snapshot: Snapshot,
+    },
+    /// The snapshot that was made for this peer is of no use any more.
+    SnapshotDropped {
+        /// For whom.
+        peer: u64,
+    },
     /// Entries up to this index, all applied, are not kept in memory for peers.
     Compact(u64),
     /// A snapshot as of this index is on its way to a peer, which will need the entries after it:

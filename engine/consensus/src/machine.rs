@@ -106,9 +106,12 @@ impl Consensus {
                 };
                 self.raw.report_snapshot(peer, status);
             }
-            Event::SnapshotMade(snapshot) => {
+            Event::SnapshotMade { peer, snapshot } => {
                 assert!(snapshot.at.index <= self.raw.raft.raft_log.applied);
-                self.raw.mut_store().snapshot = Some(snapshot);
+                self.raw.mut_store().snapshots.insert(peer, snapshot);
+            }
+            Event::SnapshotDropped { peer } => {
+                self.raw.mut_store().snapshots.remove(&peer);
             }
             Event::Compact(index) => {
                 assert!(index <= self.raw.raft.raft_log.applied);

@@ -2,6 +2,7 @@
 //! Never waits: what left the window is answered by a snapshot.
 
 use std::cell::Cell;
+use std::collections::BTreeMap;
 
 use raft::eraftpb;
 use raft::{GetEntriesContext, RaftState, StorageError};
@@ -15,15 +16,15 @@ pub(crate) struct Store {
     pub window: Window,
     initial: HardState,
     pub membership: Membership,
-    /// The latest snapshot that the member made for peers.
-    pub snapshot: Option<Snapshot>,
+    /// The latest snapshots that the member made, each for one peer.
+    pub snapshots: BTreeMap<u64, Snapshot>,
     /// A peer asked for one that is not there. The library asks through a shared reference.
     wanted: Cell<Option<(u64, u64)>>,
 }
 
 impl Store {
     pub(crate) fn new(window: Window, initial: HardState, membership: Membership) -> Store {
-        Store { window, initial, membership, snapshot: None, wanted: Cell::new(None) }
+        Store { window, initial, membership, snapshots: BTreeMap::new(), wanted: Cell::new(None) }
     }
 
     /// The peer and index of a snapshot that was asked for in vain, once.
@@ -70,7 +71,7 @@ impl raft::Storage for Store {
     fn snapshot(&self, request_index: u64, to: u64) -> raft::Result<eraftpb::Snapshot> {
         // Older than what the log begins after, it would leave the peer with a gap again.
         let least = request_index.max(self.window.base().index);
-        match &self.snapshot {
+        match self.snapshots.get(&to) {
             Some(snapshot) if least <= snapshot.at.index => Ok(raft_snapshot(snapshot)),
             Some(_) | None => {
                 self.wanted.set(Some((to, least)));

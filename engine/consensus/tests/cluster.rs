@@ -328,12 +328,12 @@ impl Cluster {
                 (member.state, member.checkpoint) = (state, state);
                 self.installs += 1;
             }
-            Effect::SnapshotWanted { index, .. } => {
+            Effect::SnapshotWanted { peer, index } => {
                 let State { at: mark, sum } = self.members[at].state;
                 assert!(index <= mark.index);
                 let data = sum.to_le_bytes().to_vec().into();
                 let snapshot = Snapshot { at: mark, membership: members(), data };
-                self.event(at, Event::SnapshotMade(snapshot));
+                self.event(at, Event::SnapshotMade { peer, snapshot });
             }
         }
     }

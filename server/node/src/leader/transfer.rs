@@ -73,6 +73,13 @@ impl Transfers {
 impl Leader {
     /// The group cannot serve a peer from the log.
     pub(super) fn snapshot_wanted(&mut self, now: Instant, peer: u64, index: u64) {
+        let stale = |transfer: &Transfer| {
+            transfer.stage == Stage::Complete && transfer.snapshot.at.index < index
+        };
+        if self.transfers.by_peer.get(&peer).is_some_and(stale) {
+            // The log has moved on past what the peer has by now.
+            self.end_transfer(now, peer);
+        }
         let applied = self.sequencer.applied();
         let busy = self.transfers.by_peer.contains_key(&peer)
             || TRANSFERS_MAX <= self.transfers.by_peer.len();
@@ -150,7 +157,7 @@ impl Leader {
         if complete {
             transfer.stage = Stage::Complete;
             let snapshot = transfer.snapshot.clone();
-            self.consensus().handle(now, Event::SnapshotMade(snapshot));
+            self.consensus().handle(now, Event::SnapshotMade { peer, snapshot });
         } else if !made {
             (0..freed).for_each(|_| self.ship_more(id));
         }
@@ -209,6 +216,7 @@ impl Leader {
         let Some(transfer) = self.transfers.by_peer.remove(&peer) else { return };
         let message = ToShard::ShipStop { transfer: transfer.id };
         self.out.push_back(LeaderEffect::ToShard { shard: MAKER, message });
+        self.consensus().handle(now, Event::SnapshotDropped { peer });
         self.keep_log(now);
     }
 
