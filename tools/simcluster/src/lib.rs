@@ -18,3 +18,4 @@ pub mod world;
 
 pub use ringleader_sim::Planted;
 pub use run::{Failure, Summary, run};
+pub use world::Voice;

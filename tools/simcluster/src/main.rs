@@ -5,6 +5,7 @@
 //! ringleader-simcluster --seeds 1..301      the kept seeds first, then these
 //! ringleader-simcluster 217                 one seed, twice, with its fingerprint
 //! ringleader-simcluster ... --verbose       a line for each seed
+//! ringleader-simcluster 217 --tell          what happens, as it happens; --tell-all: every note
 //! ringleader-simcluster ... --jobs 4        so many at once; 2 if nothing is said
 //! ```
 
@@ -12,7 +13,7 @@ use std::cell::Cell;
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use ringleader_simcluster::{Planted, Summary, run};
+use ringleader_simcluster::{Planted, Summary, Voice, run};
 
 /// Seeds that once failed.
 const KEPT: &str = include_str!("../seeds.txt");
@@ -28,6 +29,7 @@ struct Asked {
     seeds: Vec<u64>,
     verbose: bool,
     jobs: usize,
+    voice: Voice,
 }
 
 fn main() -> ExitCode {
@@ -35,7 +37,8 @@ fn main() -> ExitCode {
         Ok(asked) => asked,
         Err(text) => {
             eprintln!(
-                "{text}\nusage: ringleader-simcluster SEED | --seeds A..B [--verbose] [--jobs N]"
+                "{text}\nusage: ringleader-simcluster SEED | --seeds A..B [--verbose] [--jobs N] \
+                 [--tell | --tell-all]"
             );
             return ExitCode::from(2);
         }
@@ -82,7 +85,7 @@ fn all(asked: &Asked) -> Result<Summary, String> {
             let at = next.fetch_add(1, Ordering::Relaxed);
             let Some(seed) = asked.seeds.get(at) else { return Ok(found) };
             let twice = at.is_multiple_of(TWICE);
-            let summary = one(*seed, if twice { 2 } else { 1 })
+            let summary = one(*seed, if twice { 2 } else { 1 }, asked.voice)
                 .map_err(|text| format!("{text}\n  replay with: ringleader-simcluster {seed}"))?;
             if asked.verbose {
                 println!("seed {seed}: {summary:x?}");
@@ -104,11 +107,12 @@ fn all(asked: &Asked) -> Result<Summary, String> {
     Ok(total)
 }
 
-fn one(seed: u64, times: u64) -> Result<Summary, String> {
+fn one(seed: u64, times: u64, voice: Voice) -> Result<Summary, String> {
     SEED.set(seed);
-    let summary = run(seed, Planted::Nothing).map_err(|failure| failure.to_string())?;
+    let summary = run(seed, Planted::Nothing, voice).map_err(|failure| failure.to_string())?;
     for _ in 1..times {
-        let again = run(seed, Planted::Nothing).map_err(|failure| failure.to_string())?;
+        let again =
+            run(seed, Planted::Nothing, Voice::Silent).map_err(|failure| failure.to_string())?;
         if again != summary {
             return Err(format!("seed {seed} differs: {summary:x?}, then {again:x?}"));
         }
@@ -131,11 +135,13 @@ fn add(total: &mut Summary, one: &Summary) {
 }
 
 fn parse(args: impl Iterator<Item = String>) -> Result<Asked, String> {
-    let mut asked = Asked { seeds: Vec::new(), verbose: false, jobs: 2 };
+    let mut asked = Asked { seeds: Vec::new(), verbose: false, jobs: 2, voice: Voice::Silent };
     let mut args = args;
     while let Some(arg) = args.next() {
         match arg.as_str() {
             "--verbose" => asked.verbose = true,
+            "--tell" => asked.voice = Voice::Loud,
+            "--tell-all" => asked.voice = Voice::Full,
             "--jobs" => asked.jobs = number(&args.next().ok_or("--jobs wants a number")?)? as usize,
             "--seeds" => {
                 let text = args.next().ok_or("--seeds wants A..B")?;

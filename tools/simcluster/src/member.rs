@@ -132,6 +132,13 @@ impl Member {
         self.disk.crash(dice);
     }
 
+    /// Its life does not end by itself, whatever it was begun with.
+    pub fn endure(&mut self) {
+        if let Some(alive) = &mut self.life {
+            alive.life.endure();
+        }
+    }
+
     /// Whether its process runs, standing still or not.
     pub fn is_up(&self) -> bool {
         self.life.is_some()

@@ -37,6 +37,7 @@ impl Nemesis {
                 Some((_, count)) => *count += 1,
                 None => self.done.push((trouble, 1)),
             }
+            world.remark(format_args!("trouble: {trouble:?}"));
             self.make(world, trouble);
         }
         self.sleep(world);
@@ -55,6 +56,7 @@ impl Nemesis {
         }
         for id in core {
             world.go_on(*id);
+            world.endure(*id);
             if !world.member(*id).is_up() {
                 world.start(*id, Ending::Open);
             }

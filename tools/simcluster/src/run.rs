@@ -18,7 +18,7 @@ use crate::oracle::leases::Leases;
 use crate::oracle::order::{self, Replayed};
 use crate::oracle::states;
 use crate::plan::Shape;
-use crate::world::{Actor, News, World, Wrong};
+use crate::world::{Actor, News, Voice, World, Wrong};
 
 /// Within this time a core that reaches itself serves again, whatever went before.
 const RECOVERY: Duration = Duration::from_secs(30);
@@ -88,11 +88,11 @@ struct Run {
 }
 
 /// Runs a seed to its end.
-pub fn run(seed: u64, planted: Planted) -> Result<Summary, Failure> {
+pub fn run(seed: u64, planted: Planted, voice: Voice) -> Result<Summary, Failure> {
     let mut dice = Prng::from_seed(seed);
     let shape = Shape::draw(&mut dice);
     let shown = format!("{shape:?}");
-    let mut run = Run::new(shape, planted, dice);
+    let mut run = Run::new(shape, planted, voice, dice);
     run.go().map_err(|what| {
         let (part, at) = (run.part, run.world.now);
         let plan = format!("{shown}\n  {}", run.world.describe());
@@ -101,9 +101,9 @@ pub fn run(seed: u64, planted: Planted) -> Result<Summary, Failure> {
 }
 
 impl Run {
-    fn new(shape: Shape, planted: Planted, mut dice: Prng) -> Run {
+    fn new(shape: Shape, planted: Planted, voice: Voice, mut dice: Prng) -> Run {
         let mut own = || Prng::from_seed(dice.next_u64());
-        let mut world = World::new(shape, planted, own());
+        let mut world = World::new(shape, planted, voice, own());
         let shape = world.shape.clone();
         let numbers = |count: u64| 0..count as usize;
         Run {
@@ -134,7 +134,7 @@ impl Run {
             self.until(RECOVERY, "the cluster to serve", Run::all_serve)?;
             self.pass(Duration::from_millis(500))?;
         }
-        self.part = "the storm";
+        self.enter("the storm");
         let dice = Prng::from_seed(self.dice.next_u64());
         self.nemesis = Some(Nemesis::new(&mut self.world, dice));
         self.world.network.lose(self.world.shape.lossy_per_mille);
@@ -144,6 +144,11 @@ impl Run {
         self.quiet()?;
         let replayed = self.judge()?;
         Ok(self.summary(&replayed))
+    }
+
+    fn enter(&mut self, part: &'static str) {
+        self.part = part;
+        self.world.remark(format_args!("{part} begins"));
     }
 
     /// Lets the next thing happen, and everybody learn of it.
@@ -196,7 +201,7 @@ impl Run {
 
     /// A majority that reaches itself serves all its clients, whatever became of the others.
     fn heal_core(&mut self) -> Result<(), Wrong> {
-        self.part = "the healing of a core";
+        self.enter("the healing of a core");
         let mut nemesis = self.nemesis.take().expect("there was trouble");
         let mut core = self.world.ids();
         while core.len() > self.world.ids().len() / 2 + 1 {
@@ -220,7 +225,7 @@ impl Run {
     }
 
     fn heal_all(&mut self) -> Result<(), Wrong> {
-        self.part = "the healing of all";
+        self.enter("the healing of all");
         let mut nemesis = self.nemesis.take().expect("there was trouble");
         nemesis.heal_all(&mut self.world);
         self.book.members = self.world.ids();
@@ -238,7 +243,7 @@ impl Run {
 
     /// Nobody asks for anything any more, and what was under way comes to its end.
     fn quiet(&mut self) -> Result<(), Wrong> {
-        self.part = "the quiet";
+        self.enter("the quiet");
         self.book.open = Open::No;
         self.until(RECOVERY, "operations under way", |run| {
             let idle = run.holders.iter().all(Holder::is_idle);
@@ -254,7 +259,7 @@ impl Run {
     }
 
     fn judge(&mut self) -> Result<Replayed, Wrong> {
-        self.part = "the judgement";
+        self.enter("the judgement");
         let last = self.world.agreement.last();
         let mut replayed =
             order::replay(&self.book.history, &self.world.agreement, &self.book.leases)?;

@@ -5,6 +5,7 @@
 //! it was asked for.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::time::Duration;
 
 use base::{Instant, Prng};
@@ -39,6 +40,17 @@ pub enum Actor {
     Nemesis,
     /// Who looks at the end.
     Judge,
+}
+
+/// Whether the world tells what happens, for whoever looks for a reason.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Voice {
+    /// It does not.
+    Silent,
+    /// It prints what matters.
+    Loud,
+    /// It prints every note between members too.
+    Full,
 }
 
 /// What an actor learns.
@@ -92,11 +104,12 @@ pub struct World {
     untold: BTreeSet<(u64, u64)>,
     news: Vec<(Actor, News)>,
     trace: Trace,
+    voice: Voice,
 }
 
 impl World {
     /// A world in which no member was started yet.
-    pub fn new(shape: Shape, planted: Planted, mut dice: Prng) -> World {
+    pub fn new(shape: Shape, planted: Planted, voice: Voice, mut dice: Prng) -> World {
         let ids: Vec<u64> = (1..=shape.members).collect();
         let members =
             ids.iter().map(|id| Member::new(*id, ids.clone(), planted, &mut dice)).collect();
@@ -117,6 +130,14 @@ impl World {
             untold: BTreeSet::new(),
             news: Vec::new(),
             trace: Trace::new(),
+            voice,
+        }
+    }
+
+    /// Prints what happens, if that is wanted.
+    pub fn remark(&self, what: fmt::Arguments<'_>) {
+        if self.voice != Voice::Silent {
+            println!("{:12.6} {what}", self.now.0 as f64 / 1e9);
         }
     }
 
@@ -159,6 +180,7 @@ impl World {
 
     /// Starts a member that is down.
     pub fn start(&mut self, id: u64, ending: Ending) {
+        self.remark(format_args!("member {id} starts, {ending:?}"));
         let (now, shape) = (self.now, self.shape.clone());
         let mut dice = Prng::from_seed(self.dice.next_u64());
         self.member_mut(id).start(now, &shape, ending, &mut dice);
@@ -174,6 +196,7 @@ impl World {
         if !self.member(id).is_up() {
             return;
         }
+        self.remark(format_args!("member {id} crashes"));
         self.crashes += 1;
         let mut dice = Prng::from_seed(self.dice.next_u64());
         self.member_mut(id).crash(&mut dice);
@@ -195,9 +218,15 @@ impl World {
 
     /// A member's process stands still for so long.
     pub fn pause(&mut self, id: u64, pause: Duration) {
+        self.remark(format_args!("member {id} stands still for {pause:?}"));
         let life = self.member(id).lives;
         self.member_mut(id).pause();
         self.at(pause, Happening::GoOn(id, life));
+    }
+
+    /// A member's life does not end by itself any more.
+    pub fn endure(&mut self, id: u64) {
+        self.member_mut(id).endure();
     }
 
     /// A member's process goes on now, if it stands still.
@@ -221,6 +250,7 @@ impl World {
     ) -> Option<CallId> {
         let meta = CallMeta { leader: LeaderNeed::Any };
         let (call, shard) = self.name(actor, member)?;
+        self.remark(format_args!("{actor:?} asks {member}: {call:?} {method:?}"));
         self.tell(member, shard, ShardEvent::Unary { call, method, meta, message });
         Some(call)
     }
@@ -326,6 +356,9 @@ impl World {
         let note = PeerNote::decode(&letter.bytes).map_err(|_| {
             format!("a note from {from} to {to} cannot be read: {:?}", letter.bytes)
         })?;
+        if self.voice == Voice::Full {
+            self.remark(format_args!("{from} to {to}: {note:?}"));
+        }
         self.trace.note(to);
         self.trace.bytes(&letter.bytes);
         let now = self.now;
@@ -376,6 +409,7 @@ impl World {
                 }
                 Heard::Message(_) => {}
             }
+            self.remark(format_args!("member {id} answers {call:?}: {}", heard_in_short(&heard)));
             // Nobody listens to a call that its client has left.
             self.news.extend(actor.map(|actor| (actor, News::Heard(call, heard))));
         }
@@ -383,6 +417,7 @@ impl World {
     }
 
     fn report(&mut self, id: u64, report: Report) -> Result<(), Wrong> {
+        self.remark(format_args!("member {id} reports {report:?}"));
         match report {
             Report::Serving => self.member_mut(id).serves(),
             Report::Role { term, leader } if leader != 0 => self.agreement.leads(term, leader)?,
@@ -408,5 +443,14 @@ impl World {
             Some((at, letter)) => self.at(at.since(self.now), Happening::Letter(letter)),
             None => self.lost(from, to),
         }
+    }
+}
+
+fn heard_in_short(heard: &Heard) -> String {
+    match heard {
+        Heard::Reply(bytes) => format!("{} bytes", bytes.len()),
+        Heard::Message(bytes) => format!("a message of {} bytes", bytes.len()),
+        Heard::Failed(status) => status.message.to_string(),
+        Heard::Finished => "the end".to_owned(),
     }
 }

@@ -285,7 +285,9 @@ impl Holder {
         }
         let at = world.stamp();
         book.leases.ended(reply.id, at)?;
-        self.forget(world);
+        if self.op.is_none() {
+            self.forget(world);
+        }
         Ok(())
     }
 
