@@ -21,6 +21,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::io;
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -148,7 +149,7 @@ pub enum StreamError {
     /// The name does not resolve.
     Resolve(String),
     /// No connection.
-    Dial(io::Error),
+    Dial(SocketAddr, io::Error),
     /// The first words did not come in time.
     Silent,
     /// The first words were none.
@@ -176,7 +177,10 @@ impl fmt::Display for StreamError {
         match self {
             StreamError::Url(url) => write!(to, "{url}: not a URL that peers can be reached at"),
             StreamError::Resolve(why) => write!(to, "{why}"),
-            StreamError::Dial(error) | StreamError::Broken(error) => write!(to, "{error}"),
+            StreamError::Dial(address, error) => {
+                write!(to, "dial tcp {address}: connect: {}", reason(error))
+            }
+            StreamError::Broken(error) => write!(to, "{}", reason(error)),
             StreamError::Silent => write!(to, "no answer in time"),
             StreamError::Greeting(bad) => write!(to, "{bad}"),
             StreamError::Refused(verdict) => write!(to, "{}", verdict.text()),
@@ -188,6 +192,12 @@ impl fmt::Display for StreamError {
             StreamError::Ended => write!(to, "stopped"),
         }
     }
+}
+
+/// What the system says, as Go says it.
+fn reason(error: &io::Error) -> String {
+    let text = error.to_string();
+    text.split(" (os error").next().unwrap_or_default().to_lowercase()
 }
 
 /// Why a payload was not taken. It is lost.
@@ -228,6 +238,8 @@ struct Inner {
     /// Where `recv` puts bytes; empty between polls.
     scratch: RefCell<Box<[u8]>>,
     dice: RefCell<Prng>,
+    /// Whether anybody has said who the peers are.
+    introduced: Cell<bool>,
     stopped: Cell<bool>,
 }
 
@@ -243,6 +255,7 @@ impl Transport {
             counts: RefCell::default(),
             scratch: RefCell::new(vec![0; READ_BYTES].into_boxed_slice()),
             dice: RefCell::new(Prng::from_seed(options.seed)),
+            introduced: Cell::new(false),
             stopped: Cell::new(false),
         }))
     }
@@ -252,6 +265,7 @@ impl Transport {
     pub fn connect(&self, peers: &[PeerPlace], removed: impl IntoIterator<Item = u64>) {
         let inner = &self.0;
         assert!(!inner.stopped.get());
+        inner.introduced.set(true);
         *inner.removed.borrow_mut() = removed.into_iter().collect();
         let others = || peers.iter().filter(|peer| peer.id != inner.options.member_id);
         let wanted: BTreeSet<u64> = others().map(|peer| peer.id).collect();

@@ -287,7 +287,8 @@ fn a_member_that_comes_back_is_reached_again_and_both_are_told_of_the_gap() {
         let address = two.stop().await;
         one.diary.await_news("down Out Prompt 2").await;
         one.diary.await_news("down In Prompt 2").await;
-        one.diary.await_news("unreached Prompt 2").await;
+        let refused = format!("unreached Prompt 2 dial tcp {address}: connect: connection refused");
+        one.diary.await_news(&refused).await;
         until(|| "still taken".into(), || one.send(2, b"lost") == Err(NotSent::Down)).await;
         let two = Node::start_again(options(2), address).await;
         two.transport.connect(&places, []);
@@ -372,6 +373,18 @@ fn callers_of_other_clusters_members_and_versions_are_sent_away_with_the_reason(
         one.diary.await_news("refused 2 of 5: WrongCluster").await;
         let (_, answer) = call(&one, hello(2, 1)).await;
         assert_eq!(answer.verdict, Verdict::Accepted);
+    });
+}
+
+#[test]
+fn a_caller_that_comes_before_the_peers_are_known_waits_for_that() {
+    run(async {
+        let (one, two) = (Node::start(options(1)), Node::start(options(2)));
+        one.transport.connect(&[two.place(2)], []);
+        glommio::timer::sleep(Duration::from_millis(20)).await;
+        two.transport.connect(&[one.place(1)], []);
+        both_up(&one, 2).await;
+        assert!(!one.diary.news.borrow().iter().any(|text| text.starts_with("unreached")));
     });
 }
 

@@ -3,7 +3,7 @@
 //! Never decides whom to talk to. Invariant: the leader hears only of peers, and is told of every
 //! loss that is known here.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::{Rc, Weak};
 use std::time::Duration;
@@ -60,6 +60,7 @@ impl Links {
             places: RefCell::default(),
             up: RefCell::default(),
             told: RefCell::default(),
+            refused: Cell::default(),
         });
         Links { transport: Transport::new(options, ear.clone()), ear }
     }
@@ -106,6 +107,8 @@ struct Ear {
     up: RefCell<BTreeSet<(u64, Lane, IsOut)>>,
     /// Outgoing streams whose failure was told since they were last up.
     told: RefCell<BTreeSet<(u64, Lane)>>,
+    /// Who was sent away last, and why.
+    refused: Cell<Option<(u64, Verdict)>>,
 }
 
 type IsOut = bool;
@@ -206,6 +209,10 @@ impl Ear {
     }
 
     fn refused(&self, caller: &str, from: u64, cluster_id: u64, verdict: Verdict) {
+        // It comes again and again, for the same reason.
+        if self.refused.replace(Some((from, verdict))) == Some((from, verdict)) {
+            return;
+        }
         let fields: &[(&str, journal::Value)] = &[
             ("local-member-id", hex(self.member_id).into()),
             ("local-member-cluster-id", hex(self.cluster_id).into()),

@@ -2,6 +2,7 @@
 //! Invariant: clients are served only after the member has published itself, and the process ends
 //! well only after the log is sealed.
 
+use std::cell::Cell;
 use std::path::Path;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -162,7 +163,12 @@ async fn run_core(number: usize, seed: Seed, dir: Arc<DataDir>) {
             let ring = serving.clone();
             let (who, stopped) = (seed.who, zero.stopped);
             let settings = seed.settings.clone();
+            let removed = Cell::new(false);
             let report = Box::new(move |report: Report| {
+                // Every peer says so.
+                if report == Report::Removed && removed.replace(true) {
+                    return;
+                }
                 news::report(&settings, who, &report);
                 match report {
                     Report::Serving => ring.ring(),

@@ -8,6 +8,7 @@ use std::io;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use futures_lite::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use glommio::net::TcpStream;
@@ -20,6 +21,9 @@ use crate::listen::Arrival;
 use crate::server::Server;
 use crate::service::Peer;
 use crate::sys;
+
+/// How often a caller that came early looks whether the peers are known.
+const INTRODUCTION_LOOK: Duration = Duration::from_millis(2);
 
 #[derive(Debug)]
 pub(super) struct Session {
@@ -54,6 +58,7 @@ async fn serve(inner: &Rc<Inner>, mut arrival: Arrival) {
         Ok(hello) => hello,
         Err(error) => return inner.sink.news(PeerNews::Stranger { caller, error }),
     };
+    introduced(inner).await;
     let verdict = judge(inner, &hello);
     let options = &inner.options;
     let answer =
@@ -96,6 +101,18 @@ async fn greeted(inner: &Inner, stream: &mut TcpStream) -> Result<Hello, StreamE
         _ => StreamError::Broken(error),
     })?;
     Hello::decode(&bytes).map_err(StreamError::Greeting)
+}
+
+/// A member that has just started learns from its own data who its peers are. Callers wait for
+/// that, not for their next attempt.
+async fn introduced(inner: &Inner) {
+    let patience = inner.options.greet_timeout / 2;
+    let wait = async {
+        while !inner.introduced.get() {
+            glommio::timer::sleep(INTRODUCTION_LOOK).await;
+        }
+    };
+    let _ = within(patience, wait).await;
 }
 
 /// In the order in which etcd looks at it.

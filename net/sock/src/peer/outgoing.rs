@@ -185,8 +185,8 @@ async fn connect(inner: &Inner, link: &Link) -> Result<TcpStream, StreamError> {
 async fn call(inner: &Inner, link: &Link, address: SocketAddr) -> Result<TcpStream, StreamError> {
     let options = &inner.options;
     let stream = TcpStream::connect_timeout(address, options.dial_timeout).await;
-    let mut stream = stream.map_err(|error| StreamError::Dial(io::Error::from(error)))?;
-    sys::tune_peer(&stream, options.unacked_max).map_err(StreamError::Dial)?;
+    let mut stream = stream.map_err(|error| StreamError::Dial(address, error.into()))?;
+    sys::tune_peer(&stream, options.unacked_max).map_err(StreamError::Broken)?;
     let hello = Hello {
         lane: link.lane,
         cluster_id: options.cluster_id,
