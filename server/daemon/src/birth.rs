@@ -70,11 +70,8 @@ fn founders(settings: &Settings) -> Result<Founders, String> {
 
 fn found(settings: &Settings) -> Result<(Founders, Founding), String> {
     let founders = founders(settings)?;
-    let running = ask::cluster(&others(&founders), NEW_WAIT, Tell::Nothing);
-    let own = running.iter().flat_map(|running| &running.members);
-    let mut own = own.filter(|member| member.id == founders.local_id);
-    if own.any(|member| !member.client_urls.is_empty()) {
-        return Err(format!("member {:x} has already been bootstrapped", founders.local_id));
+    if let Ok(running) = ask::cluster(&others(&founders), NEW_WAIT, Tell::Nothing) {
+        check_unused(&running, founders.local_id)?;
     }
     let members = founders.members.iter().map(|member| Member {
         id: member.id,
@@ -92,11 +89,24 @@ fn joining(settings: &Settings) -> Result<(Founders, Founding), String> {
     let running = ask::cluster(&others(&expected), JOIN_WAIT, Tell::Failures)
         .map_err(|why| format!("cannot fetch cluster info from peer urls: {why}"))?;
     let founders = join::join(expected, &running).map_err(|error| error.to_string())?;
+    // etcd starts such a member under its old identifier, and panics when it is told of entries
+    // that it has acknowledged before. It may even have forgotten a vote.
+    check_unused(&running, founders.local_id)?;
     if !is_compatible(&founders) {
         return Err("incompatible with current running cluster".to_owned());
     }
     let founding = Founding::Existing(members_of(running));
     Ok((founders, founding))
+}
+
+/// A member that has served once had data. If it has none now, it must not go on as the same one:
+/// remove it, and add it again.
+fn check_unused(running: &Running, id: u64) -> Result<(), String> {
+    let mut own = running.members.iter().filter(|member| member.id == id);
+    match own.any(|member| !member.client_urls.is_empty()) {
+        true => Err(format!("member {id:x} has already been bootstrapped")),
+        false => Ok(()),
+    }
 }
 
 fn members_of(running: Running) -> Vec<Member> {
