@@ -165,11 +165,16 @@ impl History {
         self.last
     }
 
+    /// Bytes of the live segment files.
+    pub fn file_bytes(&self) -> u64 {
+        self.sealed_bytes + self.open.offset
+    }
+
     /// What it weighs now.
     pub fn stats(&self) -> Stats {
         Stats {
             segments: self.sealed.len() as u64 + 1,
-            file_bytes: self.sealed_bytes + self.open.offset,
+            file_bytes: self.file_bytes(),
             unwritten_bytes: self.builder.bytes() + self.flush.unwritten_bytes(),
             cache_bytes: self.cache.bytes(),
             compact: self.compact,

@@ -193,6 +193,10 @@ impl Slice {
         match was {
             None => self.remember(change, None, None),
             Some(was) if !was.is_live() => self.remember(change, None, Some(was.modified)),
+            Some(Entry { value: Value::Inline(value), modified, create, version, lease }) => {
+                let version = Version { create, modified, version, lease };
+                self.remember(change, Some(Previous { version, value }), None);
+            }
             Some(was) => {
                 let version = version_of(&was);
                 self.stream.half = Some(Half { change, was: version, value: was.value });

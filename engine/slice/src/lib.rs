@@ -25,8 +25,8 @@ mod slice;
 pub use request::{Fields, Item, KeyRange, Prev, RangeEnd, ReadId, ReadRequest, ReadResult};
 pub use root::{BadRoot, SliceRoot};
 pub use slice::{
-    Failure, HistoryMode, Options, Pace, RotWhy, ScrubPace, Slice, SliceEffect, Stats, StepBudget,
-    WorkBudget,
+    Failure, HistoryMode, Options, Pace, RotWhy, ScrubPace, Sizes, Slice, SliceEffect, Stats,
+    StepBudget, WorkBudget,
 };
 
 #[cfg(test)]

@@ -72,6 +72,14 @@ impl Past {
         }
     }
 
+    /// Bytes of its files.
+    pub fn file_bytes(&self) -> u64 {
+        match self {
+            Past::None | Past::Opening(_) => 0,
+            Past::Open(history) => history.file_bytes(),
+        }
+    }
+
     /// The newest revision that it has.
     pub fn last(&mut self) -> Rev {
         self.get().map_or(Rev::ZERO, |history| history.last())

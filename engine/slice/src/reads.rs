@@ -5,6 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use base::Rev;
+use tree::{EntryRef, ValueRef};
 
 use crate::catch_up::CatchUp;
 use crate::count::Count;
@@ -56,7 +57,8 @@ impl Reads {
         self.jobs.len()
     }
 
-    pub fn add(&mut self, id: ReadId, request: ReadRequest) {
+    /// `applied` is the revision that the slice has reached.
+    pub fn add(&mut self, id: ReadId, request: ReadRequest, applied: i64) {
         let (required, floor) = (request.required(), request.floor());
         let work = match request {
             ReadRequest::Range { keys, at, limit, limit_bytes, fields } => {
@@ -69,7 +71,10 @@ impl Reads {
         };
         let job = Job { floor, standing: Standing::WaitsForRevision, work: Some(work) };
         assert!(self.jobs.insert(id, job).is_none());
-        self.waiting.insert((required, id));
+        match required <= applied {
+            true => self.make_ready(id),
+            false => drop(self.waiting.insert((required, id))),
+        }
     }
 
     pub fn remove(&mut self, id: ReadId) {
@@ -115,6 +120,34 @@ impl Reads {
 }
 
 impl Slice {
+    /// Lets `see` look at one key at a point, if that can be told at once: everything up to the
+    /// point is applied, nothing after it changed the key, and all of it is in memory. Otherwise
+    /// `None`, and the read must be asked for.
+    pub fn look<T>(
+        &mut self,
+        key: &[u8],
+        at: Rev,
+        see: impl FnOnce(Option<EntryRef<'_>>) -> T,
+    ) -> Option<T> {
+        let is_there = self.failure.is_none()
+            && !self.past.is_opening()
+            && at.main <= self.stream.applied
+            && !self.is_compacted(at);
+        if !is_there {
+            return None;
+        }
+        let seen = self.tree.view(key, |entry| match entry {
+            None => Some(see(None)),
+            Some(entry) if at < entry.modified => None,
+            Some(entry) if !entry.is_live() => Some(see(None)),
+            Some(entry) => match entry.value {
+                ValueRef::Inline(_) | ValueRef::Waiting(_) => Some(see(Some(entry))),
+                ValueRef::Extent(_) => None,
+            },
+        });
+        seen.ok().flatten()
+    }
+
     /// Gives up to `turns` turns.
     pub(crate) fn run_reads(&mut self, turns: usize) -> Pace {
         for _ in 0..turns {

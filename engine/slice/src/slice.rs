@@ -200,6 +200,15 @@ pub struct Stats {
     pub history: Option<history::Stats>,
 }
 
+/// Bytes of a slice's files, tree and history together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sizes {
+    /// Their lengths.
+    pub file_bytes: u64,
+    /// What of them is in use.
+    pub used_bytes: u64,
+}
+
 /// One partition of the key space.
 pub struct Slice {
     pub(crate) id: SliceId,
@@ -270,10 +279,18 @@ impl Slice {
     /// Queues changes of this slice, in revision order. `through` is the revision that the store
     /// has reached with this batch, whether or not it touched this slice.
     pub fn apply(&mut self, changes: &[Change], through: i64) {
-        for change in changes {
-            self.stream.push(Task::Change(change.clone(), Deed::Sequenced));
-        }
-        self.stream.push(Task::Through(through));
+        changes.iter().for_each(|change| self.change(change.clone()));
+        self.through(through);
+    }
+
+    /// Queues one change, for owners that deal a batch to many slices in one pass.
+    pub fn change(&mut self, change: Change) {
+        self.stream.push(Task::Change(change, Deed::Sequenced));
+    }
+
+    /// The store has reached this revision, and every change up to it was queued before.
+    pub fn through(&mut self, revision: i64) {
+        self.stream.push(Task::Through(revision));
     }
 
     /// Queues pairs that another member's store held at its compact revision, in any order. Only
@@ -320,7 +337,7 @@ impl Slice {
 
     /// Asks for something; answered by [`SliceEffect::ReadDone`]. Panics if the id is in use.
     pub fn read(&mut self, job: ReadId, request: ReadRequest) {
-        self.reads.add(job, request);
+        self.reads.add(job, request, self.stream.applied);
     }
 
     /// Nobody waits for that answer any more. Unknown ids are fine.
@@ -377,6 +394,15 @@ impl Slice {
     /// Has the slice been opened? Until then nothing is applied or answered.
     pub fn is_open(&self) -> bool {
         !self.past.is_opening()
+    }
+
+    /// What its files weigh now.
+    pub fn sizes(&self) -> Sizes {
+        let (space, past_bytes) = (self.tree.space(), self.past.file_bytes());
+        Sizes {
+            file_bytes: space.file_bytes + past_bytes,
+            used_bytes: space.used_bytes + past_bytes,
+        }
     }
 
     /// What it weighs now.

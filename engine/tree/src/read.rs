@@ -34,16 +34,25 @@ pub struct ScanMiss {
 impl Tree {
     /// What the key is; `None` if the tree does not know it.
     pub fn get(&mut self, key: &[u8]) -> Result<Option<Entry>, Miss> {
-        let found = match self.descend(key, Touch::Warm)? {
+        self.view(key, |entry| entry.map(|entry| entry.to_entry()))
+    }
+
+    /// Lets `see` look at what the key is, without a copy.
+    pub fn view<T>(
+        &mut self,
+        key: &[u8],
+        see: impl FnOnce(Option<EntryRef<'_>>) -> T,
+    ) -> Result<T, Miss> {
+        let seen = match self.descend(key, Touch::Warm)? {
             Some(leaf) => {
                 let page = self.nodes.page(leaf);
                 let at = page.search(key);
-                at.ok().map(|index| self.entry_ref(&page.entry(index)).to_entry())
+                see(at.ok().map(|index| self.entry_ref(&page.entry(index))))
             }
-            None => None,
+            None => see(None),
         };
         self.nodes.next_pulse();
-        Ok(found)
+        Ok(seen)
     }
 
     /// Live entries in `start..end`; `end` of `None` is the end of everything.

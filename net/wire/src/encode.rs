@@ -4,7 +4,7 @@
 //! every announced length is the length written (both held by tests).
 
 use bytes::{BufMut, Bytes, BytesMut};
-use prost::encoding::{encode_varint, encoded_len_varint};
+use prost::encoding::encoded_len_varint;
 
 /// Wire type 0 of field `number`, all below 16: one byte.
 const fn varint_key(number: u8) -> u8 {
@@ -33,9 +33,37 @@ fn signed_len(value: i64) -> usize {
 
 fn put_number(to: &mut impl BufMut, number: u8, value: u64) {
     if value != 0 {
-        to.put_u8(varint_key(number));
-        encode_varint(value, to);
+        put_keyed(to, varint_key(number), value);
     }
+}
+
+/// A key of one byte and a varint: gathered first and put at once, since a buffer that grows asks
+/// for room with every byte that it is given.
+fn put_keyed(to: &mut impl BufMut, key: u8, value: u64) {
+    let mut bytes = [0; KEYED_BYTES_MAX];
+    let len = write_keyed(&mut bytes, 0, key, value);
+    to.put_slice(&bytes[..len]);
+}
+
+/// Most bytes of a key of one byte and a varint.
+const KEYED_BYTES_MAX: usize = 11;
+
+/// Writes key and varint at `at`; answers where the next byte goes.
+fn write_keyed(bytes: &mut [u8], at: usize, key: u8, value: u64) -> usize {
+    bytes[at] = key;
+    let (mut at, mut rest) = (at + 1, value);
+    while rest >= 0x80 {
+        bytes[at] = rest as u8 | 0x80;
+        rest >>= 7;
+        at += 1;
+    }
+    bytes[at] = rest as u8;
+    at + 1
+}
+
+/// The same, but a zero is not written.
+fn write_number(bytes: &mut [u8], at: usize, number: u8, value: u64) -> usize {
+    if value == 0 { at } else { write_keyed(bytes, at, varint_key(number), value) }
 }
 
 fn put_signed(to: &mut impl BufMut, number: u8, value: i64) {
@@ -63,9 +91,11 @@ const fn nested_len(len: usize) -> usize {
 }
 
 fn put_nested(to: &mut impl BufMut, number: u8, len: usize) {
-    to.put_u8(bytes_key(number));
-    encode_varint(len as u64, to);
+    put_keyed(to, bytes_key(number), len as u64);
 }
+
+/// Key and length, then four numbers with their keys, each of ten bytes at most.
+const HEADER_FIELD_BYTES_MAX: usize = 2 + 4 * KEYED_BYTES_MAX;
 
 /// The header of a reply.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -96,11 +126,16 @@ impl Header {
 
     /// Writes it as field 1, where every reply has its header.
     pub fn put_field(&self, to: &mut impl BufMut) {
-        put_nested(to, 1, self.len());
-        put_number(to, 1, self.cluster_id);
-        put_number(to, 2, self.member_id);
-        put_signed(to, 3, self.revision);
-        put_number(to, 4, self.raft_term);
+        let mut field = [0; HEADER_FIELD_BYTES_MAX];
+        let content = self.len();
+        assert!(content < 0x80, "its length is one byte");
+        (field[0], field[1]) = (bytes_key(1), content as u8);
+        let at = write_number(&mut field, 2, 1, self.cluster_id);
+        let at = write_number(&mut field, at, 2, self.member_id);
+        let at = write_number(&mut field, at, 3, self.revision as u64);
+        let end = write_number(&mut field, at, 4, self.raft_term);
+        assert_eq!(end, 2 + content);
+        to.put_slice(&field[..end]);
     }
 
     /// Size of [`Header::put_field`].

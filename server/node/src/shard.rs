@@ -14,43 +14,45 @@ mod history;
 mod kv;
 pub mod merge;
 mod partition;
+mod points;
 pub mod range;
 mod reads;
 mod reply;
 mod restore;
 mod ship;
+mod slices;
+mod slots;
 mod snapshot;
 mod stage;
 mod stream;
 mod walk;
 mod walks;
+mod watches;
 
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::Arc;
 use std::time::Duration;
 
-use base::{Change, ChangeKind, Instant, IoRequest, IoResult, OpId, Rev, SliceId};
+use base::{Instant, IoRequest, IoResult, OpId, SliceId};
 use bytes::Bytes;
-use slice::{Pace, ScrubPace, Slice, SliceEffect, StepBudget, WorkBudget};
-use state::MetaChange;
+use slice::{Pace, ScrubPace, WorkBudget};
 use watch::WatchHub;
 use wire::encode::Header;
 use wire::{Method, Status};
 
 use crate::figures::ShardFigures;
-use crate::message::{ApplyBatch, CallId, Facts, Proposal, ShardId, ToLeader, ToShard};
+use crate::message::{CallId, Facts, Proposal, ShardId, ToLeader, ToShard};
 use call::Calls;
 pub use call::{CallMeta, LeaderNeed};
 use hash::HashQueue;
 use history::HistoryJob;
 pub use partition::{Partition, Side};
+use points::Points;
 use reads::Reads;
+use slices::Slices;
 use stage::{Presence, Staging};
 use stream::Streams;
 use walks::Walks;
 
-/// What a slice may do in one turn for those who wait.
-const STEP: StepBudget = StepBudget { changes: 4096, turns: 64 };
 /// What a slice may do at once for nobody in particular.
 const WORK: WorkBudget = WorkBudget {
     write_bytes: 1 << 20,
@@ -210,7 +212,10 @@ pub struct Shard {
     config: ShardConfig,
     facts: Facts,
     calls: Calls,
-    slices: BTreeMap<SliceId, Slice>,
+    points: Points,
+    // When calls were last looked at for being too old.
+    looked: Instant,
+    slices: Slices,
     reads: Reads,
     hub: WatchHub,
     streams: Streams,
@@ -225,6 +230,8 @@ pub struct Shard {
     store: Presence,
     // Requests that are under way.
     io_out: u64,
+    // Something happened since the last look at what it left behind.
+    stirred: bool,
     busy: bool,
     no_room: bool,
     counts: ShardFigures,
@@ -248,7 +255,9 @@ impl Shard {
             config,
             facts,
             calls: Calls::new(),
-            slices: BTreeMap::new(),
+            points: Points::new(),
+            looked: Instant(0),
+            slices: Slices::new(),
             reads: Reads::new(),
             hub,
             streams: Streams::new(),
@@ -261,6 +270,7 @@ impl Shard {
             staging: Staging::new(),
             store: Presence::None,
             io_out: 0,
+            stirred: false,
             busy: false,
             no_room: false,
             counts: ShardFigures::default(),
@@ -270,6 +280,7 @@ impl Shard {
 
     /// Takes one event.
     pub fn handle(&mut self, now: Instant, event: ShardEvent) {
+        self.stirred = true;
         match event {
             ShardEvent::Unary { call, method, meta, message } => {
                 self.unary(now, call, method, meta, message);
@@ -280,14 +291,14 @@ impl Shard {
             ShardEvent::Gone { call } => self.gone(call),
             ShardEvent::Drained { call } => self.stream_writable(call),
             ShardEvent::Full { call } => self.stream_blocked(call),
-            ShardEvent::Told(message) => self.message(message),
+            ShardEvent::Told(message) => self.message(now, message),
             ShardEvent::IoDone { slice, op, result } => self.io_done(slice, op, result),
         }
     }
 
     /// What to do next; `None` when everything that was handled has been worked off.
     pub fn poll_effect(&mut self) -> Option<ShardEffect> {
-        if self.out.is_empty() {
+        if self.out.is_empty() && (self.stirred || self.busy) {
             self.settle();
         }
         let effect = self.out.pop_front();
@@ -305,33 +316,21 @@ impl Shard {
     /// Lets time-driven work run, and one bounded slice of background work. True if more of it
     /// waits.
     pub fn tick(&mut self, now: Instant) -> bool {
+        self.stirred = true;
         self.hub.tick(now);
         self.expire_calls(now);
         self.compact_slices();
         if std::mem::take(&mut self.no_room) {
-            self.slices.values_mut().for_each(Slice::retry);
+            self.slices.iter_mut().for_each(|(_, slice)| slice.retry());
             self.retry_staged();
         }
         let mut more = self.work_staged(WORK);
-        for slice in self.slices.values_mut() {
-            let idle = slice.stats().queued_changes == 0;
+        for (_, slice) in self.slices.iter_mut() {
+            let idle = slice.queued_changes() == 0;
             let budget = if idle { IDLE_WORK } else { WORK };
             more |= slice.work(budget) == Pace::Busy;
         }
         more
-    }
-
-    /// Compacts the slices, once no read of a reply that was decided before is left: a write must
-    /// not be answered that the pairs it replaced were compacted. From the decision on new reads
-    /// are refused at the edge. Reads of other shards begin within microseconds of the decision,
-    /// a tick later at the latest.
-    fn compact_slices(&mut self) {
-        let Some(main) = self.compact_due.filter(|main| !self.reads_below(*main)) else { return };
-        self.compact_due = None;
-        let meta = self.config.partition.meta();
-        for (_, slice) in self.slices.iter_mut().filter(|(id, _)| **id != meta) {
-            slice.compact(main);
-        }
     }
 
     /// True if slices have more to apply or to answer than one turn allows.
@@ -339,7 +338,7 @@ impl Shard {
         self.busy
     }
 
-    fn message(&mut self, message: ToShard) {
+    fn message(&mut self, now: Instant, message: ToShard) {
         match message {
             ToShard::OpenSlices { side, slices, revision, compact_revision } => {
                 self.open_slices(side, slices, revision, compact_revision);
@@ -351,7 +350,7 @@ impl Shard {
                 }
             }
             ToShard::Answer { call, answer } => self.answer(call, answer),
-            ToShard::ReadAt { round, revision } => self.read_at(round, revision),
+            ToShard::ReadAt { round, revision } => self.read_at(now, round, revision),
             ToShard::Fetch { fetch, needs } => self.fetch(fetch, needs),
             ToShard::Ship { transfer, cut } => self.ship(transfer, cut),
             ToShard::ShipMore { transfer } => self.ship_more(transfer),
@@ -359,7 +358,7 @@ impl Shard {
             ToShard::Stage(step) => self.stage(step),
             ToShard::Retire => self.retire(),
             ToShard::Commit { generation } => {
-                self.slices.values_mut().for_each(|slice| slice.commit(generation));
+                self.slices.iter_mut().for_each(|(_, slice)| slice.commit(generation));
             }
             ToShard::Read { from, read, slice, request } => {
                 self.read_for(from, read, slice, request);
@@ -372,93 +371,19 @@ impl Shard {
 
     /// Works off what events left behind: slices' effects, watch traffic, this turn's proposals.
     fn settle(&mut self) {
+        self.stirred = false;
         self.pump_slices();
         self.pump_staging();
         self.pump_hub();
         self.pump_walks();
         if !self.proposals.is_empty() {
-            let proposals = std::mem::take(&mut self.proposals);
+            let room = Vec::with_capacity(self.proposals.len());
+            let proposals = std::mem::replace(&mut self.proposals, room);
             self.out.push_back(ShardEffect::ToLeader(ToLeader::Propose(proposals)));
         }
-        self.calls.begin_round().into_iter().for_each(|round| {
+        if let Some(round) = self.points.begin_round() {
             self.out.push_back(ShardEffect::ToLeader(ToLeader::ReadIndex { round }));
-        });
-    }
-
-    fn pump_slices(&mut self) {
-        let ids: Vec<SliceId> = self.slices.keys().copied().collect();
-        self.busy = false;
-        for id in ids {
-            let slice = self.slices.get_mut(&id).expect("listed a moment ago");
-            self.busy |= slice.step(STEP) == Pace::Busy;
-            while let Some(effect) = self.slices.get_mut(&id).and_then(Slice::poll_effect) {
-                match effect {
-                    SliceEffect::Io { op, request } => {
-                        self.out.push_back(ShardEffect::Io { slice: id, op, request });
-                    }
-                    SliceEffect::ReadDone { job, result } => {
-                        self.local_read_done(job, id, result);
-                    }
-                    SliceEffect::Durable { generation, root } => {
-                        let root = Bytes::copy_from_slice(&root.encode());
-                        let message = ToLeader::Durable { slice: id, generation, root };
-                        self.out.push_back(ShardEffect::ToLeader(message));
-                    }
-                    SliceEffect::Purged { .. } => {}
-                    SliceEffect::NoSpace { .. } => self.no_room = true,
-                    SliceEffect::Broken(failure) => {
-                        let what = failure.to_string();
-                        self.out.push_back(ShardEffect::ToLeader(ToLeader::Broken { what }));
-                    }
-                }
-            }
         }
-    }
-
-    fn apply(&mut self, batch: &Arc<ApplyBatch>) {
-        assert_eq!(batch.seq, self.seq_seen + 1, "batches arrive in order, none missing");
-        self.seq_seen = batch.seq;
-        let partition = self.config.partition;
-        let meta = partition.meta();
-        for (id, slice) in &mut self.slices {
-            if *id == meta {
-                slice.apply(&meta_changes(batch), batch.revision);
-            } else {
-                let own: Vec<Change> = batch
-                    .changes
-                    .iter()
-                    .filter(|change| partition.slice_of(&change.key) == *id)
-                    .cloned()
-                    .collect();
-                slice.apply(&own, batch.revision);
-            }
-            if let Some(generation) = batch.checkpoint {
-                slice.freeze(generation);
-            }
-        }
-        self.facts.revision = batch.revision;
-        if !batch.changes.is_empty() {
-            self.hub.publish(&batch.changes, batch.revision);
-        }
-        if let Some(main) = batch.compact {
-            self.facts.compact_revision = main;
-            self.hub.compacted(main);
-            self.compact_due = Some(main);
-        }
-        self.report_progress();
-    }
-
-    fn report_progress(&mut self) {
-        let (mut file_bytes, mut used_bytes) = (0, 0);
-        for slice in self.slices.values() {
-            let stats = slice.stats();
-            let past_bytes = stats.history.map_or(0, |past| past.file_bytes);
-            file_bytes += stats.space.file_bytes + past_bytes;
-            used_bytes += stats.space.used_bytes + past_bytes;
-        }
-        let seq = self.seq_seen;
-        let progress = ToLeader::Progress { seq, file_bytes, used_bytes };
-        self.out.push_back(ShardEffect::ToLeader(progress));
     }
 
     fn learn(&mut self, facts: Facts) {
@@ -485,22 +410,4 @@ impl Shard {
     fn fail(&mut self, call: CallId, error: impl Into<Status>) {
         self.out.push_back(ShardEffect::Fail { call, error: error.into() });
     }
-}
-
-/// Changes of the meta slice in the words of slices. It keeps no past, so the point of a change
-/// only has to be its own.
-fn meta_changes(batch: &ApplyBatch) -> Vec<Change> {
-    let main = i64::try_from(batch.seq).expect("batches are counted in i64");
-    let change = |(sub, meta): (u32, &MetaChange)| Change {
-        rev: Rev::new(main, sub),
-        key: meta.key.clone(),
-        kind: match &meta.value {
-            Some(value) => {
-                ChangeKind::Put { value: value.clone(), create: main, version: 1, lease: 0 }
-            }
-            None => ChangeKind::Delete,
-        },
-        prev: None,
-    };
-    (0..).zip(&batch.meta).map(change).collect()
 }

@@ -178,7 +178,13 @@ impl Member {
     /// The next thing that a client hears; works off what is needed for it and no more. `None` once
     /// nothing is left to do.
     pub fn hear(&mut self) -> Option<(CallId, Heard)> {
-        while self.heard.is_empty() && self.step() {}
+        while self.heard.is_empty() {
+            let any = self.turns();
+            // What is under way to other cores stays there: the client may be faster.
+            if self.heard.is_empty() && !self.outside() && !any {
+                break;
+            }
+        }
         self.heard.pop_front()
     }
 
@@ -223,17 +229,25 @@ impl Member {
 
     /// One turn of every core, then one thing from outside. False if nothing was left to do.
     fn step(&mut self) -> bool {
-        if self.broken.is_some() {
-            return false;
-        }
+        let any = self.turns();
+        self.outside() || any
+    }
+
+    /// One turn of every core. False if none had anything to do.
+    fn turns(&mut self) -> bool {
         let mut any = false;
         for core in 0..self.shape.partition.shards {
-            any |= self.turn(core);
+            any |= self.broken.is_none() && self.turn(core);
         }
+        any
+    }
+
+    /// One letter arrives or one disk request is done. False if none was under way.
+    fn outside(&mut self) -> bool {
         let busy: Vec<(u16, u16)> = self.letters.keys().copied().collect();
         let choices = busy.len() + self.pending.len();
-        if choices == 0 {
-            return any;
+        if choices == 0 || self.broken.is_some() {
+            return false;
         }
         match self.dice.below(choices as u64) as usize {
             choice if choice < busy.len() => self.deliver(busy[choice]),

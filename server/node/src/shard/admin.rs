@@ -9,9 +9,9 @@ use state::{Kind, MemberRole};
 use wire::{ApiError, Code, Method, Status, etcdserverpb as pb, health};
 
 use super::Shard;
-use super::call::{Call, Waits};
 use super::hash::HashKind;
 use super::kv::decode;
+use super::points::Point;
 use super::reads::Purpose;
 use super::reply::full_header;
 use super::reply::{self, ReplyPlan};
@@ -70,13 +70,11 @@ impl Shard {
                 self.reply(call, Bytes::from(reply.encode_to_vec()));
             }
             Method::Hash => {
-                let waits = Waits::HashPoint(HashKind::Whole);
-                self.calls.insert(call, Call { waits, since: now });
+                self.join(now, call, Point::Hash(HashKind::Whole));
             }
             Method::HashKv => {
                 let request = decode::<pb::HashKvRequest>(message)?;
-                let waits = Waits::HashPoint(HashKind::At(request.revision));
-                self.calls.insert(call, Call { waits, since: now });
+                self.join(now, call, Point::Hash(HashKind::At(request.revision)));
             }
             Method::MoveLeader => self.move_leader(now, call, &decode(message)?)?,
             auth if auth.service() == "etcdserverpb.Auth" => self.auth(call, auth, message)?,
@@ -117,7 +115,7 @@ impl Shard {
         if self.stream_answer(call, &answer) {
             return;
         }
-        if self.calls.get(call).is_none() {
+        if self.calls.waits(call).is_none() {
             return;
         }
         let header = Some(full_header(self.header()));

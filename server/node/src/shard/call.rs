@@ -1,13 +1,10 @@
-//! Owns the calls of a shard: what each one waits for, and the rounds of linearizable reads.
-//! Answers nothing itself. Invariant: a read joins only a round that began after it arrived, and
-//! at most one round is asked for at a time, with one more gathering.
-
-use std::collections::BTreeMap;
+//! Owns the unary calls of a shard: what each one waits for, and since when.
+//! Answers nothing itself. Invariant: a call is in the table from its arrival until its one answer
+//! or its client's leaving.
 
 use base::Instant;
-use wire::etcdserverpb as pb;
+use hashbrown::HashTable;
 
-use super::hash::HashKind;
 use crate::message::CallId;
 
 /// What came with a call besides its message.
@@ -27,132 +24,106 @@ pub enum LeaderNeed {
 }
 
 /// What a call waits for.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Waits {
     /// Its command in the log.
     Outcome,
-    /// A read point, for this range.
-    RangePoint(pb::RangeRequest),
-    /// A read point, for this streamed range.
-    StreamPoint(pb::RangeRequest),
-    /// A read point, to hash the store there.
-    HashPoint(HashKind),
+    /// A read point, see [`super::points`].
+    Point,
     /// An answer of the leader.
     Answer,
     /// Rows; the reply is made when they are there.
     Rows,
 }
 
-/// One unary call.
 #[derive(Debug)]
-pub struct Call {
-    /// What it waits for.
-    pub waits: Waits,
-    /// When it came.
-    pub since: Instant,
+struct Call {
+    id: CallId,
+    waits: Waits,
+    since: Instant,
 }
 
-/// All unary calls of the shard.
+/// All unary calls of the shard. A table and no list of places: the shell's numbers need not be
+/// small. Its order is never seen.
 pub struct Calls {
-    by_id: BTreeMap<CallId, Call>,
-    round: u64,
-    in_flight: Vec<CallId>,
-    gathering: Vec<CallId>,
-    asked: bool,
+    table: HashTable<Call>,
 }
 
 impl Calls {
     /// None yet.
     pub fn new() -> Calls {
-        Calls {
-            by_id: BTreeMap::new(),
-            round: 0,
-            in_flight: Vec::new(),
-            gathering: Vec::new(),
-            asked: false,
-        }
+        Calls { table: HashTable::new() }
     }
 
-    /// Notes a call.
-    pub fn insert(&mut self, id: CallId, call: Call) {
-        let joins = matches!(
-            call.waits,
-            Waits::RangePoint(_) | Waits::StreamPoint(_) | Waits::HashPoint(_)
-        );
-        if joins {
-            self.gathering.push(id);
-        }
-        let before = self.by_id.insert(id, call);
-        assert!(before.is_none(), "a call's id is used once");
+    /// Notes a call that came just now.
+    pub fn insert(&mut self, id: CallId, since: Instant, waits: Waits) {
+        assert!(self.waits(id).is_none(), "a call's id is used once");
+        self.table.insert_unique(hash(id), Call { id, waits, since }, |call| hash(call.id));
     }
 
     /// The call waits for something else now.
     pub fn now_waits(&mut self, id: CallId, waits: Waits) {
-        if let Some(call) = self.by_id.get_mut(&id) {
+        if let Some(call) = self.table.find_mut(hash(id), |call| call.id == id) {
             call.waits = waits;
         }
     }
 
-    /// Forgets a call; `None` if it was answered, or its client left.
-    pub fn remove(&mut self, id: CallId) -> Option<Call> {
-        self.by_id.remove(&id)
+    /// Forgets a call and answers what it waited for; `None` if it was answered, or its client
+    /// left.
+    pub fn remove(&mut self, id: CallId) -> Option<Waits> {
+        let entry = self.table.find_entry(hash(id), |call| call.id == id).ok()?;
+        Some(entry.remove().0.waits)
     }
 
     /// What the call waits for, if it still does.
-    pub fn get(&self, id: CallId) -> Option<&Call> {
-        self.by_id.get(&id)
+    pub fn waits(&self, id: CallId) -> Option<Waits> {
+        self.table.find(hash(id), |call| call.id == id).map(|call| call.waits)
     }
 
-    /// Begins a round if reads wait and none is in flight; returns its number.
-    pub fn begin_round(&mut self) -> Option<u64> {
-        if self.asked || self.gathering.is_empty() {
-            return None;
-        }
-        self.asked = true;
-        self.round += 1;
-        self.in_flight = std::mem::take(&mut self.gathering);
-        Some(self.round)
-    }
-
-    /// The round was answered: these reads may go on.
-    pub fn end_round(&mut self, round: u64) -> Vec<CallId> {
-        assert_eq!(round, self.round, "rounds are answered once, in order");
-        assert!(self.asked);
-        self.asked = false;
-        std::mem::take(&mut self.in_flight)
-    }
-
-    /// Calls that came before `deadline` and still wait.
-    pub fn older_than(&self, deadline: Instant) -> Vec<CallId> {
-        let old = self.by_id.iter().filter(|(_, call)| call.since < deadline);
-        old.map(|(id, _)| *id).collect()
+    /// Takes the calls out that have waited since before `deadline`.
+    pub fn take_older_than(&mut self, deadline: Instant) -> Vec<(CallId, Waits)> {
+        self.take(|call| call.since < deadline)
     }
 
     /// Every call, when the member stops.
-    pub fn drain(&mut self) -> Vec<CallId> {
-        std::mem::take(&mut self.by_id).into_keys().collect()
+    pub fn drain(&mut self) -> Vec<(CallId, Waits)> {
+        self.take(|_| true)
     }
+
+    /// Takes calls out, in the order of their ids.
+    fn take(&mut self, which: impl Fn(&Call) -> bool) -> Vec<(CallId, Waits)> {
+        let taken = self.table.extract_if(|call| which(call));
+        let mut taken: Vec<_> = taken.map(|call| (call.id, call.waits)).collect();
+        taken.sort_unstable_by_key(|(id, _)| *id);
+        taken
+    }
+}
+
+/// Ids are places and uses: neighbours, in both halves. The multiplication spreads them over the
+/// high bits, the shift brings some of those to where the table takes its place from.
+fn hash(id: CallId) -> u64 {
+    let spread = id.0.wrapping_mul(0x9E37_79B9_7F4A_7C15);
+    spread ^ spread >> 32
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn read(calls: &mut Calls, id: u64) {
-        let waits = Waits::RangePoint(pb::RangeRequest::default());
-        calls.insert(CallId(id), Call { waits, since: Instant(0) });
-    }
-
     #[test]
-    fn a_read_never_joins_a_round_that_began_before_it() {
+    fn a_call_waits_until_it_is_answered_or_too_old() {
         let mut calls = Calls::new();
-        read(&mut calls, 1);
-        assert_eq!(calls.begin_round(), Some(1));
-        read(&mut calls, 2);
-        assert_eq!(calls.begin_round(), None, "one in flight, one gathering");
-        assert_eq!(calls.end_round(1), vec![CallId(1)]);
-        assert_eq!(calls.begin_round(), Some(2));
-        assert_eq!(calls.end_round(2), vec![CallId(2)]);
-        assert_eq!(calls.begin_round(), None);
+        for number in 0..1000 {
+            calls.insert(CallId(number << 32 | 7), Instant(number), Waits::Outcome);
+        }
+        calls.now_waits(CallId(7), Waits::Rows);
+        assert_eq!(calls.waits(CallId(7)), Some(Waits::Rows));
+        assert_eq!(calls.remove(CallId(7)), Some(Waits::Rows));
+        assert_eq!(calls.remove(CallId(7)), None);
+        calls.now_waits(CallId(7), Waits::Answer);
+        let old = calls.take_older_than(Instant(3));
+        assert_eq!(old, [1, 2].map(|number| (CallId(number << 32 | 7), Waits::Outcome)));
+        assert_eq!(calls.drain().len(), 997);
+        assert_eq!(calls.waits(CallId(5 << 32 | 7)), None);
     }
 }

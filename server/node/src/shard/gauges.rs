@@ -13,13 +13,13 @@ impl Shard {
             watchers: self.hub.watchers() as u64,
             watchers_slow: self.hub.watchers_away() as u64,
             watch_streams: self.hub.streams() as u64,
-            reads_open: self.slices.values().map(|slice| slice.stats().reads as u64).sum(),
+            reads_open: self.slices.iter().map(|slice| slice.stats().reads as u64).sum(),
             ..self.counts
         }
     }
 
     /// A call waited longer than the server's limit.
-    pub(super) fn count_expired(&mut self, waits: &Waits) {
+    pub(super) fn count_expired(&mut self, waits: Waits) {
         if let Waits::Outcome = waits {
             self.counts.proposals_failed += 1;
         } else {

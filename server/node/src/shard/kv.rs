@@ -3,6 +3,8 @@
 //! Decides nothing that the log decides. Invariant: what reaches the log has passed every check
 //! that does not depend on the store.
 
+use std::time::Duration;
+
 use base::{Instant, Rev};
 use bytes::Bytes;
 use prost::Message;
@@ -10,13 +12,17 @@ use state::{Kind, Outcome, quota, validate};
 use wire::etcdserverpb as pb;
 use wire::{ApiError, Code, Method, Status};
 
-use super::call::{Call, CallMeta, LeaderNeed, Waits};
-use super::range::RangeSpec;
+use super::call::{CallMeta, LeaderNeed, Waits};
+use super::points::{Joined, Point};
+use super::range::{Columns, Filter, RangeSpec};
 use super::reads::Purpose;
 use super::reply::{self, ReplyPlan};
 use super::stage::Presence;
 use super::{Shard, ShardEffect};
 use crate::message::{CallId, OutcomeAt, Proposal, Question, ToLeader};
+
+/// How exactly the limit on waiting calls is kept: all are looked at this often.
+const LOOK_INTERVAL: Duration = Duration::from_millis(100);
 
 impl Shard {
     /// A whole unary request has arrived.
@@ -50,11 +56,10 @@ impl Shard {
         let request = decode::<pb::RangeRequest>(message)?;
         validate::range(&request)?;
         if request.serializable {
-            self.calls.insert(call, Call { waits: Waits::Rows, since: now });
-            let revision = self.facts.revision;
-            self.range_at(call, &request, revision);
+            self.calls.insert(call, now, Waits::Rows);
+            self.range_at(call, &request, self.facts.revision);
         } else {
-            self.calls.insert(call, Call { waits: Waits::RangePoint(request), since: now });
+            self.join(now, call, Point::Range(request));
         }
         Ok(())
     }
@@ -76,12 +81,41 @@ impl Shard {
             self.calls.remove(call);
             return self.fail(call, error);
         }
+        if self.one_key_now(call, request, main, revision) {
+            return;
+        }
         self.calls.now_waits(call, Waits::Rows);
         let spec = RangeSpec::of_request(request, Rev::end_of(main));
         // The header tells the point of the read: a client watches from the revision after it, and
         // what is applied while slices answer must not slip in between.
         let plan = ReplyPlan::Range { revision };
         self.start_reads(Purpose::Reply { call, plan }, vec![spec]);
+    }
+
+    /// Answers at once if a single key of ours is asked for and all of it is at hand, which is what
+    /// most reads are. False if it is not that simple.
+    fn one_key_now(
+        &mut self,
+        call: CallId,
+        request: &pb::RangeRequest,
+        main: i64,
+        revision: i64,
+    ) -> bool {
+        if !request.range_end.is_empty() || !Filter::of_request(request).is_open() {
+            return false;
+        }
+        let header = wire::encode::Header { revision, ..self.header() };
+        let columns = Columns::of_request(request);
+        let slice = self.config.partition.slice_of(&request.key);
+        let Some(slice) = self.slices.get_mut(slice) else { return false };
+        let message = slice.look(&request.key, Rev::end_of(main), |entry| {
+            reply::encode_one(header, &request.key, entry, columns)
+        });
+        let Some(message) = message else { return false };
+        self.counts.ranges += 1;
+        self.calls.remove(call);
+        self.reply(call, message);
+        true
     }
 
     fn put(&mut self, now: Instant, call: CallId, message: Bytes) -> Result<(), Status> {
@@ -142,44 +176,44 @@ impl Shard {
     ) -> Result<(), Status> {
         let enveloped = body.len() + envelope_bytes(self.config.member_id, body.len());
         validate::size(enveloped, self.config.request_bytes_max)?;
-        self.calls.insert(call, Call { waits: Waits::Outcome, since: now });
+        self.calls.insert(call, now, Waits::Outcome);
         self.proposals.push(Proposal { call, kind, body, quota_cost_bytes, since: now });
         Ok(())
     }
 
     /// Asks the leader something; the answer comes after leadership was confirmed.
     pub(super) fn ask(&mut self, now: Instant, call: CallId, question: Question) {
-        self.calls.insert(call, Call { waits: Waits::Answer, since: now });
+        self.calls.insert(call, now, Waits::Answer);
         self.out.push_back(ShardEffect::ToLeader(ToLeader::Ask { call, question }));
     }
 
+    /// The call waits for the next round of linearizable reads.
+    pub(super) fn join(&mut self, now: Instant, call: CallId, point: Point) {
+        self.calls.insert(call, now, Waits::Point);
+        self.points.join(call, now, point);
+    }
+
     /// A read round was answered.
-    pub(super) fn read_at(&mut self, round: u64, revision: Result<i64, ApiError>) {
-        for call in self.calls.end_round(round) {
-            let Some(found) = self.calls.get(call) else { continue };
-            match (&revision, &found.waits) {
-                (Ok(revision), Waits::RangePoint(request)) => {
-                    let request = request.clone();
-                    self.range_at(call, &request, *revision);
-                }
-                (Ok(revision), Waits::StreamPoint(request)) => {
-                    let request = request.clone();
+    pub(super) fn read_at(&mut self, now: Instant, round: u64, revision: Result<i64, ApiError>) {
+        for Joined { call, point, .. } in self.points.end_round(round) {
+            match (&revision, point) {
+                (Ok(revision), Point::Watch) => self.watch_at(now, call, *revision),
+                (Err(error), Point::Watch) => self.end_stream(call, Some(error.clone().into())),
+                // Its client has left, or it was told that it took too long.
+                (_, _) if self.calls.waits(call).is_none() => {}
+                (Ok(revision), Point::Range(request)) => self.range_at(call, &request, *revision),
+                (Ok(revision), Point::Stream(request)) => {
                     self.calls.remove(call);
                     self.stream_at(call, request, *revision);
                 }
-                (Ok(revision), Waits::HashPoint(kind)) => {
-                    let kind = *kind;
+                (Ok(revision), Point::Hash(kind)) => {
                     self.calls.remove(call);
                     self.hash_at(call, kind, *revision);
                 }
-                (Err(error), _) => {
-                    let error = error.clone();
+                (Err(error), Point::Range(_) | Point::Stream(_) | Point::Hash(_)) => {
                     self.calls.remove(call);
                     self.forget_stream(call);
-                    self.fail(call, error);
-                }
-                (Ok(_), Waits::Outcome | Waits::Answer | Waits::Rows) => {
-                    unreachable!("only reads join rounds")
+                    self.fail(call, error.clone());
                 }
             }
         }
@@ -188,7 +222,7 @@ impl Shard {
     /// A command was decided.
     pub(super) fn outcome(&mut self, call: CallId, at: OutcomeAt) {
         self.facts.term = self.facts.term.max(at.term);
-        if self.calls.get(call).is_none() {
+        if self.calls.waits(call).is_none() {
             return;
         }
         let plan = match at.outcome {
@@ -246,17 +280,31 @@ impl Shard {
         self.reply(call, Bytes::from(message));
     }
 
-    /// Calls that waited longer than the server's own limit get etcd's timeout.
+    /// Calls that waited longer than the server's own limit get etcd's timeout. Looks at them only
+    /// now and then.
     pub(super) fn expire_calls(&mut self, now: Instant) {
+        if now.since(self.looked) < LOOK_INTERVAL {
+            return;
+        }
+        self.looked = now;
         let limit = u64::try_from(self.config.request_timeout.as_nanos()).unwrap_or(u64::MAX);
-        let Some(deadline) = now.0.checked_sub(limit) else { return };
-        for call in self.calls.older_than(Instant(deadline)) {
-            if let Some(expired) = self.calls.remove(call) {
-                self.count_expired(&expired.waits);
-            }
+        let Some(deadline) = now.0.checked_sub(limit).map(Instant) else { return };
+        for (call, waits) in self.calls.take_older_than(deadline) {
+            self.count_expired(waits);
             self.forget_stream(call);
             self.fail(call, ApiError::Timeout);
         }
+        for call in self.points.watches_older_than(deadline) {
+            self.end_stream(call, Some(ApiError::Timeout.into()));
+        }
+        // Requests of those who left need not stay until a leader answers.
+        let (calls, streams) = (&self.calls, &self.streams);
+        self.points.retain(|joined| match joined.point {
+            Point::Watch => streams.contains_key(&joined.call),
+            Point::Range(_) | Point::Stream(_) | Point::Hash(_) => {
+                calls.waits(joined.call).is_some()
+            }
+        });
     }
 }
 

@@ -66,16 +66,36 @@ pub struct Filter {
     pub created: (i64, i64),
 }
 
+impl Columns {
+    /// What a request wants.
+    pub fn of_request(request: &pb::RangeRequest) -> Columns {
+        match (request.count_only, request.keys_only) {
+            (true, _) => Columns::Count,
+            (false, true) => Columns::Keys,
+            (false, false) => Columns::All,
+        }
+    }
+}
+
 impl Filter {
+    /// The bounds of a request.
+    pub fn of_request(request: &pb::RangeRequest) -> Filter {
+        Filter {
+            modified: (request.min_mod_revision, request.max_mod_revision),
+            created: (request.min_create_revision, request.max_create_revision),
+        }
+    }
+
+    /// Does every row pass?
+    pub fn is_open(&self) -> bool {
+        self.modified == (0, 0) && self.created == (0, 0)
+    }
+
     fn passes(&self, row: &Row) -> bool {
         let within = |value: i64, (min, max): (i64, i64)| {
             (min == 0 || value >= min) && (max == 0 || value <= max)
         };
         within(row.version.modified.main, self.modified) && within(row.version.create, self.created)
-    }
-
-    fn is_open(&self) -> bool {
-        self.modified == (0, 0) && self.created == (0, 0)
     }
 }
 
@@ -94,22 +114,13 @@ impl RangeSpec {
 
     /// From a checked request.
     pub fn of_request(request: &pb::RangeRequest, at: Rev) -> RangeSpec {
-        let columns = match (request.count_only, request.keys_only) {
-            (true, _) => Columns::Count,
-            (false, true) => Columns::Keys,
-            (false, false) => Columns::All,
-        };
-        let filter = Filter {
-            modified: (request.min_mod_revision, request.max_mod_revision),
-            created: (request.min_create_revision, request.max_create_revision),
-        };
         RangeSpec {
             span: Span::of(&request.key, &request.range_end),
             at,
             limit: usize::try_from(request.limit).unwrap_or(0),
-            columns,
+            columns: Columns::of_request(request),
             sort: sort_of(request),
-            filter,
+            filter: Filter::of_request(request),
         }
     }
 

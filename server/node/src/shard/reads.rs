@@ -3,8 +3,6 @@
 //! Invariant: a group is finished when every range of it is; a group whose point was compacted
 //! away meanwhile fails as a whole.
 
-use std::collections::BTreeMap;
-
 use base::{Rev, SliceId};
 use slice::{Fields, KeyRange, RangeEnd, ReadId, ReadRequest, ReadResult};
 use wire::ApiError;
@@ -12,6 +10,7 @@ use wire::ApiError;
 use super::fetch::FetchJob;
 use super::range::{Ask, Columns, RangeJob, RangeOutput, RangeSpec};
 use super::reply::{self, ReplyPlan};
+use super::slots::Slots;
 use super::stream::PageJob;
 use super::walks::WalkId;
 use super::{Shard, ShardEffect};
@@ -45,62 +44,65 @@ struct Group {
     missing: usize,
 }
 
-/// A read done for another shard.
-struct Foreign {
-    shard: ShardId,
-    /// Their name for it.
-    read: ReadId,
-    /// The lowest point that it looks at.
-    floor: Rev,
+/// Whom a read is for.
+enum Route {
+    /// A range of a group of ours.
+    Group { group: u64, job: usize },
+    /// Another shard.
+    Foreign {
+        shard: ShardId,
+        /// Their name for it.
+        read: ReadId,
+        /// The lowest point that it looks at.
+        floor: Rev,
+    },
+    /// The watch hub.
+    History(watch::JobId),
+    /// The scan of a slice at start.
+    Scan(SliceId),
+    /// A hash or a snapshot.
+    Walk(WalkId),
 }
 
-#[derive(Clone, Copy)]
-struct Asked {
-    group: u64,
-    job: usize,
+/// Whether every read that was ever asked and not answered is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Memory {
+    /// Yes.
+    Whole,
+    /// Those of a store that is gone were forgotten.
+    Partial,
 }
 
-/// The reads of one shard.
+/// The reads of one shard. A read's name is its place among the routes.
 pub struct Reads {
-    groups: BTreeMap<u64, Group>,
-    asked: BTreeMap<ReadId, Asked>,
-    // Reads done for other shards, by our name.
-    foreign: BTreeMap<ReadId, Foreign>,
-    // History reads of the watch hub go by their own route.
-    history: BTreeMap<ReadId, watch::JobId>,
-    // Reads of the scan at start.
-    scans: BTreeMap<ReadId, SliceId>,
-    // Reads of hashes and snapshots.
-    walks: BTreeMap<ReadId, WalkId>,
-    next: u64,
-    // Answers to names up to here are of a store that is gone.
-    forgotten: u64,
+    groups: Slots<Group>,
+    routes: Slots<Route>,
+    /// Some answers may be of a store that is gone.
+    memory: Memory,
 }
 
 impl Reads {
     /// None yet.
     pub fn new() -> Reads {
-        Reads {
-            groups: BTreeMap::new(),
-            asked: BTreeMap::new(),
-            foreign: BTreeMap::new(),
-            history: BTreeMap::new(),
-            scans: BTreeMap::new(),
-            walks: BTreeMap::new(),
-            next: 0,
-            forgotten: 0,
-        }
+        Reads { groups: Slots::new(), routes: Slots::new(), memory: Memory::Whole }
     }
 
     /// Nobody waits for anything any more.
     pub fn forget(&mut self) {
-        let next = self.next;
-        *self = Reads { next, forgotten: next, ..Reads::new() };
+        self.groups.clear();
+        self.routes.clear();
+        self.memory = Memory::Partial;
     }
 
-    fn name(&mut self) -> ReadId {
-        self.next += 1;
-        ReadId(self.next)
+    fn name(&mut self, route: Route) -> ReadId {
+        ReadId(self.routes.insert(route))
+    }
+
+    /// Whom an answer is for; `None` if nobody waits any more.
+    fn take(&mut self, read: ReadId) -> Option<Route> {
+        let route = self.routes.remove(read.0);
+        assert!(route.is_some() || self.memory == Memory::Partial, "{read:?} was never asked");
+        route
     }
 }
 
@@ -124,9 +126,7 @@ impl Shard {
         if missing == 0 {
             return self.finish_group(group);
         }
-        self.reads.next += 1;
-        let id = self.reads.next;
-        self.reads.groups.insert(id, group);
+        let id = self.reads.groups.insert(group);
         for job in 0..missing {
             self.drive(id, job);
         }
@@ -134,13 +134,12 @@ impl Shard {
 
     /// Asks what the job now wants to know.
     fn drive(&mut self, group: u64, job: usize) {
-        let Some(found) = self.reads.groups.get_mut(&group) else { return };
+        let Some(found) = self.reads.groups.get_mut(group) else { return };
         let asks = found.jobs[job].asks();
-        let spec = found.jobs[job].spec().clone();
-        for ask in asks {
-            let (slice, request) = request_of(&spec, ask);
-            let read = self.reads.name();
-            self.reads.asked.insert(read, Asked { group, job });
+        let spec = found.jobs[job].spec();
+        let requests: Vec<_> = asks.into_iter().map(|ask| request_of(spec, ask)).collect();
+        for (slice, request) in requests {
+            let read = self.reads.name(Route::Group { group, job });
             self.send_read(read, slice, request);
         }
         self.try_finish(group, job);
@@ -150,13 +149,16 @@ impl Shard {
     pub(super) fn reads_below(&self, main: i64) -> bool {
         let end = Rev::end_of(main);
         let lower = |job: &RangeJob| job.spec().at < end;
-        let own = self.reads.groups.values().any(|group| group.jobs.iter().any(lower));
-        own || self.reads.foreign.values().any(|foreign| foreign.floor < end)
+        let own = self.reads.groups.iter().any(|(_, group)| group.jobs.iter().any(lower));
+        own || self.reads.routes.iter().any(|(_, route)| match route {
+            Route::Foreign { floor, .. } => *floor < end,
+            Route::Group { .. } | Route::History(_) | Route::Scan(_) | Route::Walk(_) => false,
+        })
     }
 
     /// Carries a read to its slice, here or at another shard.
     pub(super) fn send_read(&mut self, read: ReadId, slice: SliceId, request: ReadRequest) {
-        if let Some(own) = self.slices.get_mut(&slice) {
+        if let Some(own) = self.slices.get_mut(slice) {
             // Asked in the middle of a turn, it is answered in the next one.
             self.busy = true;
             return own.read(read, request);
@@ -175,14 +177,13 @@ impl Shard {
         slice: SliceId,
         request: ReadRequest,
     ) {
-        let name = self.reads.name();
         let floor = match &request {
             ReadRequest::Range { at, .. } | ReadRequest::Count { at, .. } => *at,
             // Whoever follows the history is told when records are gone.
             ReadRequest::History { to, .. } => Rev::end_of(*to),
         };
-        self.reads.foreign.insert(name, Foreign { shard: from, read, floor });
-        match self.slices.get_mut(&slice) {
+        let name = self.reads.name(Route::Foreign { shard: from, read, floor });
+        match self.slices.get_mut(slice) {
             Some(slice) => slice.read(name, request),
             None => self.read_of_another_store(name, slice, request),
         }
@@ -190,34 +191,33 @@ impl Shard {
 
     /// A slice of ours answered: for us, or for whom it was read.
     pub(super) fn local_read_done(&mut self, read: ReadId, slice: SliceId, result: ReadResult) {
-        match self.reads.foreign.remove(&read) {
-            Some(Foreign { shard, read, .. }) => {
-                let message = ToShard::ReadDone { read, slice, result };
-                self.out.push_back(ShardEffect::ToShard { shard, message });
-            }
-            None => self.read_done(read, slice, result),
+        let Some(route) = self.reads.take(read) else { return };
+        if let Route::Foreign { shard, read, .. } = route {
+            let message = ToShard::ReadDone { read, slice, result };
+            return self.out.push_back(ShardEffect::ToShard { shard, message });
+        }
+        self.arrived(route, slice, result);
+    }
+
+    /// A read of ours was answered by another shard.
+    pub(super) fn read_done(&mut self, read: ReadId, slice: SliceId, result: ReadResult) {
+        let Some(route) = self.reads.take(read) else { return };
+        self.arrived(route, slice, result);
+    }
+
+    fn arrived(&mut self, route: Route, slice: SliceId, result: ReadResult) {
+        match route {
+            Route::Group { group, job } => self.supply(group, job, slice, result),
+            Route::History(job) => self.history_done(job, slice, result),
+            Route::Walk(walk) => self.walk_done(walk, slice, result),
+            Route::Scan(slice) => self.scanned(slice, &result),
+            Route::Foreign { .. } => unreachable!("what others asked is answered to them"),
         }
     }
 
-    /// A read of ours was answered.
-    pub(super) fn read_done(&mut self, read: ReadId, slice: SliceId, result: ReadResult) {
-        if read.0 <= self.reads.forgotten {
-            return;
-        }
-        if self.scanned(read, &result) {
-            return;
-        }
-        if let Some(walk) = self.reads.walks.remove(&read) {
-            return self.walk_done(walk, slice, result);
-        }
-        if let Some(job) = self.reads.history.remove(&read) {
-            return self.history_done(job, slice, result);
-        }
-        let Some(Asked { group, job }) = self.reads.asked.remove(&read) else {
-            panic!("{read:?} was never asked");
-        };
+    fn supply(&mut self, group: u64, job: usize, slice: SliceId, result: ReadResult) {
         // The group is gone if another of its reads failed first.
-        let Some(found) = self.reads.groups.get_mut(&group) else { return };
+        let Some(found) = self.reads.groups.get_mut(group) else { return };
         match result {
             ReadResult::Range { items, resume } => found.jobs[job].supply(slice, items, resume),
             ReadResult::Count(count) => found.jobs[job].counted(count),
@@ -229,32 +229,21 @@ impl Shard {
 
     /// Notes that a read answers a history job of the watch hub.
     pub(super) fn name_history_read(&mut self, job: watch::JobId) -> ReadId {
-        let read = self.reads.name();
-        self.reads.history.insert(read, job);
-        read
+        self.reads.name(Route::History(job))
     }
 
     /// Names a read of a walk.
     pub(super) fn name_walk_read(&mut self, walk: WalkId) -> ReadId {
-        let read = self.reads.name();
-        self.reads.walks.insert(read, walk);
-        read
+        self.reads.name(Route::Walk(walk))
     }
 
     /// Names a read of the scan at start.
     pub(super) fn name_scan(&mut self, slice: SliceId) -> ReadId {
-        let read = self.reads.name();
-        self.reads.scans.insert(read, slice);
-        read
-    }
-
-    /// The slice that a read of the scan belongs to.
-    pub(super) fn take_scan(&mut self, read: ReadId) -> Option<SliceId> {
-        self.reads.scans.remove(&read)
+        self.reads.name(Route::Scan(slice))
     }
 
     fn try_finish(&mut self, group: u64, job: usize) {
-        let found = self.reads.groups.get_mut(&group).expect("driven groups exist");
+        let found = self.reads.groups.get_mut(group).expect("driven groups exist");
         if found.outputs[job].is_some() {
             return;
         }
@@ -262,7 +251,7 @@ impl Shard {
         found.outputs[job] = Some(output);
         found.missing -= 1;
         if found.missing == 0 {
-            let group = self.reads.groups.remove(&group).expect("found a moment ago");
+            let group = self.reads.groups.remove(group).expect("found a moment ago");
             self.finish_group(group);
         }
     }
@@ -283,7 +272,7 @@ impl Shard {
     }
 
     fn fail_group(&mut self, group: u64, error: ApiError) {
-        let group = self.reads.groups.remove(&group).expect("failed once");
+        let group = self.reads.groups.remove(group).expect("failed once");
         match group.purpose {
             Purpose::Reply { call, .. } => {
                 if self.calls.remove(call).is_some() {

@@ -5,11 +5,12 @@
 use bytes::{Bytes, BytesMut};
 use prost::Message;
 use state::{DeletePlan, OpPlan, PutPlan, TxnPlan};
+use tree::{EntryRef, ValueRef};
 use wire::encode::{self, Header};
 use wire::{etcdserverpb as pb, mvccpb};
 
 use super::merge::Row;
-use super::range::{RangeOutput, RangeSpec};
+use super::range::{Columns, RangeOutput, RangeSpec};
 
 /// A reply whose reads are not done yet.
 #[derive(Debug)]
@@ -101,12 +102,43 @@ pub fn encode_put(header: Header, prev: Option<&Row>) -> Bytes {
     bytes.freeze()
 }
 
+/// The reply of a range over one key, on the hot path.
+pub fn encode_one(
+    header: Header,
+    key: &[u8],
+    entry: Option<EntryRef<'_>>,
+    columns: Columns,
+) -> Bytes {
+    let tail = encode::RangeTail { more: false, count: i64::from(entry.is_some()) };
+    let row = entry.filter(|_| columns != Columns::Count).map(|entry| encode::KeyValue {
+        key,
+        create: entry.create,
+        modified: entry.modified.main,
+        version: entry.version,
+        value: match (columns, entry.value) {
+            (Columns::Keys | Columns::Count, _) => &[],
+            (Columns::All, ValueRef::Inline(bytes)) => bytes,
+            (Columns::All, ValueRef::Waiting(bytes)) => bytes,
+            (Columns::All, ValueRef::Extent(_)) => unreachable!("only what is at hand is seen"),
+        },
+        lease: entry.lease,
+    });
+    let row_len = row.map_or(0, |row| row.field_len());
+    let mut bytes = BytesMut::with_capacity(header.field_len() + row_len + tail.len());
+    header.put_field(&mut bytes);
+    if let Some(row) = row {
+        row.put_field(&mut bytes, encode::RANGE_KVS_FIELD);
+    }
+    tail.put(&mut bytes);
+    bytes.freeze()
+}
+
 fn encode_range(header: Header, output: &RangeOutput) -> Bytes {
     let tail = encode::RangeTail { more: output.more, count: output.count };
     let rows_len: usize = output.rows.iter().map(|row| pair(row).field_len()).sum();
     let mut bytes = BytesMut::with_capacity(header.field_len() + rows_len + tail.len());
     header.put_field(&mut bytes);
-    output.rows.iter().for_each(|row| pair(row).put_field(&mut bytes, 2));
+    output.rows.iter().for_each(|row| pair(row).put_field(&mut bytes, encode::RANGE_KVS_FIELD));
     tail.put(&mut bytes);
     bytes.freeze()
 }

@@ -5,8 +5,7 @@
 use base::{Rev, SliceId};
 use bytes::Bytes;
 use slice::{
-    Fields, HistoryMode, KeyRange, Options, RangeEnd, ReadId, ReadRequest, ReadResult, Slice,
-    SliceRoot,
+    Fields, HistoryMode, KeyRange, Options, RangeEnd, ReadRequest, ReadResult, Slice, SliceRoot,
 };
 
 use super::stage::Presence;
@@ -91,9 +90,8 @@ impl Shard {
         self.send_read(read, slice, request);
     }
 
-    /// Part of a scan has been read. False if the read was for something else.
-    pub(super) fn scanned(&mut self, read: ReadId, result: &ReadResult) -> bool {
-        let Some(slice) = self.take_scan(read) else { return false };
+    /// Part of a scan has been read.
+    pub(super) fn scanned(&mut self, slice: SliceId, result: &ReadResult) {
         let ReadResult::Range { items, resume } = result else {
             panic!("a scan reads a range at the newest revision");
         };
@@ -110,6 +108,5 @@ impl Shard {
         if let Some(from) = resume {
             self.scan(slice, from.clone());
         }
-        true
     }
 }

@@ -251,7 +251,14 @@ impl Shard {
     pub(super) fn snapshot_turn(&mut self, job: &mut SnapshotJob, walk: &mut Walk) -> Turn {
         let full = match self.streams.get(&job.call) {
             Some(Stream::Snapshot { full }) => *full,
-            _ => return Turn::Done,
+            Some(
+                Stream::Watch { .. }
+                | Stream::KeepAlive { .. }
+                | Stream::Expecting(_)
+                | Stream::Paging { .. }
+                | Stream::Health,
+            )
+            | None => return Turn::Done,
         };
         if matches!(job.stage, Stage::Counting) {
             let header = self.snapshot_header(&job.cut);

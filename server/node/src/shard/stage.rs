@@ -86,7 +86,7 @@ impl Shard {
         if op == CLEAR {
             return self.cleared(slice, &result);
         }
-        if let Some(slice) = self.slices.get_mut(&slice) {
+        if let Some(slice) = self.slices.get_mut(slice) {
             slice.io_done(op, result);
         } else if let Some(slice) = self.staging.slices.get_mut(&slice) {
             slice.io_done(op, result);
@@ -268,7 +268,7 @@ impl Shard {
     /// Reads that were asked before the store was open here.
     pub(super) fn serve_early_reads(&mut self) {
         for (name, slice, request) in std::mem::take(&mut self.staging.early) {
-            self.slices.get_mut(&slice).expect("asked of the owner").read(name, request);
+            self.slices.get_mut(slice).expect("asked of the owner").read(name, request);
         }
     }
 

@@ -8,17 +8,18 @@ use base::{Instant, Rev};
 use bytes::Bytes;
 use prost::Message;
 use state::{Span, validate};
-use watch::{Store, StreamId};
-use wire::etcdserverpb::watch_request::RequestUnion;
+use watch::StreamId;
 use wire::{ApiError, Method, Status, etcdserverpb as pb, health};
 
-use super::call::{Call, CallMeta, LeaderNeed, Waits};
+use super::call::{CallMeta, LeaderNeed};
 use super::fetch::{after, starting_at};
 use super::kv::decode;
+use super::points::Point;
 use super::range::{Columns, RangeOutput, RangeSpec};
 use super::reads::Purpose;
 use super::reply::{full_header, message_of};
 use super::stage::Presence;
+use super::watches::Waiting;
 use super::{Shard, ShardEffect, admin};
 use crate::message::{Answer, CallId, Question, ToLeader};
 
@@ -33,7 +34,10 @@ const PAGE_BYTES: usize = 1 << 20;
 #[derive(Debug)]
 pub enum Stream {
     /// Watches, kept by the hub under the call's number.
-    Watch,
+    Watch {
+        /// Requests that the hub has not seen yet.
+        waiting: Waiting,
+    },
     /// Renewals, and how many are unanswered.
     KeepAlive {
         /// Sent to the leader, not answered.
@@ -110,7 +114,7 @@ impl Shard {
             return self.fail(call, ApiError::NoLeader);
         }
         let stream = match method {
-            Method::Watch => Stream::Watch,
+            Method::Watch => Stream::Watch { waiting: Waiting::default() },
             Method::LeaseKeepAlive => Stream::KeepAlive { open: 0, closing: false },
             other => Stream::Expecting(other),
         };
@@ -121,7 +125,7 @@ impl Shard {
     pub(super) fn stream_message(&mut self, now: Instant, call: CallId, message: Bytes) {
         let result = match self.streams.get_mut(&call) {
             None => return,
-            Some(Stream::Watch) => self.watch_message(now, call, message),
+            Some(Stream::Watch { .. }) => self.watch_message(now, call, message),
             Some(Stream::KeepAlive { open, .. }) => {
                 *open += 1;
                 self.keep_alive(call, message)
@@ -136,22 +140,6 @@ impl Shard {
         if let Err(error) = result {
             self.end_stream(call, Some(error));
         }
-    }
-
-    fn watch_message(&mut self, now: Instant, call: CallId, message: Bytes) -> Result<(), Status> {
-        let request = decode::<pb::WatchRequest>(message)?;
-        let store =
-            Store { revision: self.facts.revision, compact: self.facts.compact_revision.max(0) };
-        let stream = StreamId(call.0);
-        match request.request_union {
-            None => {}
-            Some(RequestUnion::CreateRequest(create)) => {
-                self.hub.create(now, stream, &create, store);
-            }
-            Some(RequestUnion::CancelRequest(cancel)) => self.hub.cancel(stream, cancel.watch_id),
-            Some(RequestUnion::ProgressRequest(_)) => self.hub.progress(stream, store.revision),
-        }
-        Ok(())
     }
 
     fn keep_alive(&mut self, call: CallId, message: Bytes) -> Result<(), Status> {
@@ -175,10 +163,7 @@ impl Shard {
                 self.streams.insert(call, Stream::Paging { held: None, full: false });
                 match request.serializable {
                     true => self.stream_at(call, request, self.facts.revision),
-                    false => {
-                        let waits = Waits::StreamPoint(request);
-                        self.calls.insert(call, Call { waits, since: now });
-                    }
+                    false => self.join(now, call, Point::Stream(request)),
                 }
             }
             Method::Snapshot => {
@@ -260,7 +245,13 @@ impl Shard {
                 return true;
             }
             // Their client left meanwhile.
-            _ => return matches!(answer, Answer::KeptAlive { .. } | Answer::Snapshot(_)),
+            Some(
+                Stream::Watch { .. }
+                | Stream::Expecting(_)
+                | Stream::Paging { .. }
+                | Stream::Health,
+            )
+            | None => return matches!(answer, Answer::KeptAlive { .. } | Answer::Snapshot(_)),
         };
         *open -= 1;
         let done = *closing && *open == 0;
@@ -300,7 +291,10 @@ impl Shard {
             Some(Stream::Expecting(_)) => true,
             // Events keep coming after a half close.
             Some(
-                Stream::Watch | Stream::Paging { .. } | Stream::Snapshot { .. } | Stream::Health,
+                Stream::Watch { .. }
+                | Stream::Paging { .. }
+                | Stream::Snapshot { .. }
+                | Stream::Health,
             )
             | None => false,
         };
@@ -319,7 +313,7 @@ impl Shard {
     /// The client's side is full.
     pub(super) fn stream_blocked(&mut self, call: CallId) {
         match self.streams.get_mut(&call) {
-            Some(Stream::Watch) => self.hub.stream_blocked(StreamId(call.0)),
+            Some(Stream::Watch { .. }) => self.hub.stream_blocked(StreamId(call.0)),
             Some(Stream::Paging { full, .. } | Stream::Snapshot { full }) => *full = true,
             Some(Stream::KeepAlive { .. } | Stream::Expecting(_) | Stream::Health) | None => {}
         }
@@ -328,7 +322,7 @@ impl Shard {
     /// The client's side takes more again.
     pub(super) fn stream_writable(&mut self, call: CallId) {
         match self.streams.get_mut(&call) {
-            Some(Stream::Watch) => self.hub.stream_writable(StreamId(call.0)),
+            Some(Stream::Watch { .. }) => self.hub.stream_writable(StreamId(call.0)),
             Some(Stream::Snapshot { full }) => *full = false,
             Some(Stream::Paging { full, held }) => {
                 *full = false;
@@ -371,7 +365,7 @@ impl Shard {
 
     pub(super) fn forget_stream(&mut self, call: CallId) -> bool {
         match self.streams.remove(&call) {
-            Some(Stream::Watch) => {
+            Some(Stream::Watch { .. }) => {
                 self.hub.close_stream(StreamId(call.0));
                 true
             }
@@ -392,7 +386,7 @@ impl Shard {
 
     /// Ends every call and stream with this error.
     pub(super) fn end_all(&mut self, error: &ApiError) {
-        for call in self.calls.drain() {
+        for (call, _) in self.calls.drain() {
             if !self.streams.contains_key(&call) {
                 self.fail(call, error.clone());
             }
