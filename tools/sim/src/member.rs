@@ -150,6 +150,8 @@ pub struct Member {
     // The highest revision that the leader told each shard (for a planted bug).
     revision: i64,
     forgetful: Forgetful,
+    // Shards that know that the member serves.
+    serving: BTreeSet<ShardId>,
     failed: Option<Failed>,
     fault_seen: u64,
     /// The fingerprint.
@@ -182,6 +184,7 @@ impl Member {
             sends: 0,
             revision: 1,
             forgetful: Forgetful::new(),
+            serving: BTreeSet::new(),
             failed: None,
             fault_seen: 0,
             trace,
@@ -220,6 +223,11 @@ impl Member {
     /// Ends the life and gives the disk back as it is, before the crash is drawn.
     pub fn into_disk(self) -> (Disk, Trace) {
         (self.disk, self.trace)
+    }
+
+    /// Whether every shard has heard that the member serves: connections go to them from then on.
+    pub fn is_serving(&self) -> bool {
+        self.serving.len() == self.shards.len()
     }
 
     /// A client's request.
@@ -274,6 +282,9 @@ impl Member {
                 self.turn_soon(Machine::Leader);
             }
             Happening::ToShard(shard, message) => {
+                if matches!(&message, ToShard::Facts(facts) if facts.serving) {
+                    self.serving.insert(shard);
+                }
                 self.shards[usize::from(shard.0)].handle(at, ShardEvent::Told(message));
                 self.turn_soon(Machine::Shard(shard));
             }

@@ -55,7 +55,6 @@ struct Alive {
     peers: BTreeSet<u64>,
     // While the process stands still: what it will find when it goes on.
     still: Option<Vec<Mail>>,
-    serving: bool,
     revision: i64,
 }
 
@@ -64,8 +63,8 @@ impl fmt::Display for Member {
         write!(f, "member {} in life {} ", self.id, self.lives)?;
         match &self.life {
             None => write!(f, "is down"),
-            Some(Alive { serving, still, revision, .. }) => {
-                let serves = if *serving { "serves" } else { "starts" };
+            Some(Alive { life, still, revision, .. }) => {
+                let serves = if life.is_serving() { "serves" } else { "starts" };
                 let still = if still.is_some() { ", stands still" } else { "" };
                 write!(f, "{serves}, decided {revision}{still}")
             }
@@ -121,8 +120,7 @@ impl Member {
         self.lives += 1;
         let life = Life::start(std::mem::take(&mut self.disk), self.trace, start);
         let (peers, still) = (BTreeSet::new(), None);
-        let (serving, revision) = (false, 1);
-        self.life = Some(Alive { life, clock, shards, peers, still, serving, revision });
+        self.life = Some(Alive { life, clock, shards, peers, still, revision: 1 });
     }
 
     /// The power goes: what was not synced is drawn for.
@@ -144,14 +142,9 @@ impl Member {
         self.life.is_some()
     }
 
-    /// Whether it has published itself in this life.
+    /// Whether it has published itself in this life, and all of it knows.
     pub fn is_serving(&self) -> bool {
-        self.life.as_ref().is_some_and(|alive| alive.serving)
-    }
-
-    /// It has published itself.
-    pub fn serves(&mut self) {
-        self.life.as_mut().expect("it is up").serving = true;
+        self.life.as_ref().is_some_and(|alive| alive.life.is_serving())
     }
 
     /// It decided everything up to here.

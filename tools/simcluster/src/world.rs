@@ -419,11 +419,11 @@ impl World {
     fn report(&mut self, id: u64, report: Report) -> Result<(), Wrong> {
         self.remark(format_args!("member {id} reports {report:?}"));
         match report {
-            Report::Serving => self.member_mut(id).serves(),
             Report::Role { term, leader } if leader != 0 => self.agreement.leads(term, leader)?,
             Report::Removed => return Err(format!("member {id} says that it was removed")),
             Report::Broken { what } => return Err(format!("member {id} is broken: {what}")),
             Report::Initialized { .. }
+            | Report::Serving
             | Report::Role { .. }
             | Report::Checkpointed { .. }
             | Report::Compacted { .. }

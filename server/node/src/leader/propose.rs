@@ -58,13 +58,15 @@ impl Proposals {
         self.waiting.push_back((call, command));
     }
 
+    /// Whether a command of this number was queued in this life of the process.
+    pub fn is_of_this_life(&self, sequence: u64) -> bool {
+        sequence >> COUNT_BITS == self.first >> COUNT_BITS
+    }
+
     /// Takes the call that waits for this number, forgetting those before it: their commands were
-    /// lost with a term and will never be decided. Commands of an earlier life settle nothing.
+    /// lost with a term and will never be decided. The number must be of this life.
     pub fn settle(&mut self, sequence: u64) -> (Vec<CallRef>, Option<CallRef>) {
         let mut lost = Vec::new();
-        if sequence >> COUNT_BITS != self.first >> COUNT_BITS {
-            return (lost, None);
-        }
         while let Some((first, call)) = self.pending.front().copied() {
             if first > sequence {
                 break;

@@ -194,7 +194,9 @@ impl Leader {
     fn decided(&mut self, at: LogPosition, command: &Command, mut applied: Applied) {
         self.count(&applied);
         crate::message::extend(&mut self.sequence.batch, &mut applied);
-        if command.origin.member != self.config.member_id {
+        let own = command.origin.member == self.config.member_id;
+        // Of an earlier life nobody waits, and what it published does not say that this one serves.
+        if !own || !self.proposals.is_of_this_life(command.origin.sequence) {
             return;
         }
         let (lost, call) = self.proposals.settle(command.origin.sequence);
