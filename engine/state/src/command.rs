@@ -62,6 +62,8 @@ pub enum Kind {
     MemberAttributes = 10,
     /// Body: the version as text.
     ClusterVersion = 11,
+    /// Body: the version that the cluster should go back to, as text; empty for none.
+    DowngradeTarget = 12,
 }
 
 /// One command.
@@ -107,6 +109,8 @@ pub enum Request {
     MemberAttributes(MemberAttributes),
     /// See [`Kind::ClusterVersion`].
     ClusterVersion(String),
+    /// See [`Kind::DowngradeTarget`].
+    DowngradeTarget(String),
 }
 
 /// Why an entry is not a batch that this version knows.
@@ -234,6 +238,9 @@ impl Command {
             Kind::ClusterVersion => {
                 String::from_utf8(body.to_vec()).ok().map(Request::ClusterVersion)
             }
+            Kind::DowngradeTarget => {
+                String::from_utf8(body.to_vec()).ok().map(Request::DowngradeTarget)
+            }
         };
         request.ok_or(BadBody { kind })
     }
@@ -274,6 +281,7 @@ impl Kind {
             9 => Some(Kind::LeaseCheckpoint),
             10 => Some(Kind::MemberAttributes),
             11 => Some(Kind::ClusterVersion),
+            12 => Some(Kind::DowngradeTarget),
             _ => None,
         }
     }

@@ -6,6 +6,7 @@
 //! ```text
 //!   'a' member (8, BE)  type (4, BE)   -> format (1)                        an alarm that is on
 //!   'c'                                -> format (1)  version text          cluster version
+//!   'd'                                -> format (1)  version text          downgrade target
 //!   'l' lease id (8, BE)               -> format (1)  ttl (8)  left (8)     a lease, in seconds
 //!   'm' member id (8, BE)              -> format (1)  member (members.rs)   a member
 //!   'r' member id (8, BE)              -> format (1)                        a removed member
@@ -35,6 +36,7 @@ pub struct MetaChange {
 pub(crate) enum Fact {
     Alarm { member: u64, alarm: i32 },
     ClusterVersion(String),
+    DowngradeTarget(String),
     Lease { id: i64, granted: Granted },
     Member(Member),
     Removed(u64),
@@ -73,7 +75,9 @@ impl Fact {
         value.put_u8(FORMAT);
         match self {
             Fact::Alarm { .. } | Fact::Removed(_) => {}
-            Fact::ClusterVersion(version) => value.put_slice(version.as_bytes()),
+            Fact::ClusterVersion(version) | Fact::DowngradeTarget(version) => {
+                value.put_slice(version.as_bytes());
+            }
             Fact::Lease { granted, .. } => {
                 value.put_i64_le(granted.ttl_s);
                 value.put_i64_le(granted.remaining_s);
@@ -105,6 +109,10 @@ impl Fact {
                 let text = from.bytes(from.rest().len())?.to_vec();
                 Fact::ClusterVersion(String::from_utf8(text).map_err(|_| BadMeta::Value)?)
             }
+            b'd' if name.is_empty() => {
+                let text = from.bytes(from.rest().len())?.to_vec();
+                Fact::DowngradeTarget(String::from_utf8(text).map_err(|_| BadMeta::Value)?)
+            }
             b'l' => {
                 let granted = Granted { ttl_s: from.i64()?, remaining_s: from.i64()? };
                 Fact::Lease { id: number(name)?.cast_signed(), granted }
@@ -129,6 +137,7 @@ impl Fact {
                 key.put_i32(*alarm);
             }
             Fact::ClusterVersion(_) => key.put_u8(b'c'),
+            Fact::DowngradeTarget(_) => key.put_u8(b'd'),
             Fact::Lease { id, .. } => {
                 key.put_u8(b'l');
                 key.put_u64(id.cast_unsigned());
@@ -171,6 +180,7 @@ mod tests {
         vec![
             Fact::Alarm { member: 3, alarm: 1 },
             Fact::ClusterVersion("3.7".to_owned()),
+            Fact::DowngradeTarget("3.6.0".to_owned()),
             Fact::Lease { id: -5, granted: Granted { ttl_s: 60, remaining_s: 7 } },
             Fact::Member(member()),
             Fact::Removed(9),
@@ -204,7 +214,8 @@ mod tests {
             for cut in 0..value.len() {
                 let short = Fact::read(&write.key, &value[..cut]);
                 // A version text may be any length; all else must be whole.
-                assert!(short.is_err() || matches!(fact, Fact::ClusterVersion(_)));
+                let text = matches!(fact, Fact::ClusterVersion(_) | Fact::DowngradeTarget(_));
+                assert!(short.is_err() || text);
             }
             assert!(Fact::read(&write.key[..write.key.len() - 1], &value).is_err());
             assert_eq!(Fact::read(&write.key, &[2]), Err(BadMeta::Format { found: 2 }));

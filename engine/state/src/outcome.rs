@@ -87,6 +87,8 @@ pub enum Outcome {
     MemberChange,
     /// The cluster version was noted.
     ClusterVersion,
+    /// The version to go back to was noted, or that there is none.
+    DowngradeTarget,
 }
 
 /// One key as it was.

@@ -50,6 +50,7 @@ pub struct Sequencer {
     alarms: Alarms,
     members: Members,
     cluster_version: Option<String>,
+    downgrade_target: Option<String>,
     applied: LogPosition,
     restoring: restore::Restoring,
 }
@@ -83,6 +84,7 @@ impl Sequencer {
             alarms: Alarms::default(),
             members: Members::default(),
             cluster_version: None,
+            downgrade_target: None,
             applied: LogPosition::default(),
             restoring: restore::Restoring::default(),
         }
@@ -232,6 +234,11 @@ impl Sequencer {
     /// The version that the whole cluster serves, once it is known.
     pub fn cluster_version(&self) -> Option<&str> {
         self.cluster_version.as_deref()
+    }
+
+    /// The version that the cluster should go back to, while it should.
+    pub fn downgrade_target(&self) -> Option<&str> {
+        self.downgrade_target.as_deref()
     }
 
     fn advance(&mut self, at: LogPosition) {

@@ -6,6 +6,7 @@
 mod answers;
 pub mod checkpoint;
 pub mod compactor;
+mod downgrade;
 mod flush;
 mod forward;
 mod gauges;

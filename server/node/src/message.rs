@@ -83,6 +83,8 @@ pub enum Question {
         /// Whether it votes at once.
         role: MemberRole,
     },
+    /// The cluster should go back to an older version, or not any more, or may it?
+    Downgrade(pb::DowngradeRequest),
     /// Leadership should go to this member.
     MoveLeader {
         /// Which.
@@ -144,6 +146,8 @@ pub enum Answer {
     },
     /// For MoveLeader.
     Moved,
+    /// For Downgrade: the version of the cluster.
+    Downgrade(String),
     /// For Status; the header is the shard's to fill.
     Status(Box<pb::StatusResponse>),
     /// For Alarm GET.

@@ -44,6 +44,7 @@ impl Sequencer {
             Request::LeaseCheckpoint(all) => Ok(self.lease_checkpoint(&all)),
             Request::MemberAttributes(attributes) => self.member_attributes(attributes),
             Request::ClusterVersion(version) => Ok(self.set_cluster_version(version)),
+            Request::DowngradeTarget(target) => Ok(self.set_downgrade_target(target)),
         }
     }
 
@@ -59,7 +60,8 @@ impl Sequencer {
             Request::Alarm(_)
             | Request::LeaseCheckpoint(_)
             | Request::MemberAttributes(_)
-            | Request::ClusterVersion(_) => (false, false),
+            | Request::ClusterVersion(_)
+            | Request::DowngradeTarget(_) => (false, false),
         };
         if writes && self.alarms.corrupt() {
             return Err(ApiError::Corrupt);
@@ -214,6 +216,13 @@ impl Sequencer {
         }
         let meta = vec![self.member_fact(id)];
         Ok(Done { outcome: Outcome::MemberAttributes, meta })
+    }
+
+    fn set_downgrade_target(&mut self, target: String) -> Done {
+        let fact = Fact::DowngradeTarget(target.clone());
+        let meta = vec![if target.is_empty() { fact.erase() } else { fact.write() }];
+        self.downgrade_target = Some(target).filter(|target| !target.is_empty());
+        Done { outcome: Outcome::DowngradeTarget, meta }
     }
 
     fn set_cluster_version(&mut self, version: String) -> Done {

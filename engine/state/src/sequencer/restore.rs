@@ -88,6 +88,7 @@ impl Sequencer {
             }
             Fact::Alarm { member, alarm } => drop(self.alarms.raise(member, alarm)),
             Fact::ClusterVersion(version) => self.cluster_version = Some(version),
+            Fact::DowngradeTarget(target) => self.downgrade_target = Some(target),
             Fact::Lease { id, granted } if !self.store.leases.contains(id) => {
                 self.store.leases.grant(id, granted);
             }
@@ -127,6 +128,7 @@ impl Sequencer {
         let mut facts = Vec::new();
         facts.extend(self.alarms.iter().map(|(member, alarm)| Fact::Alarm { member, alarm }));
         facts.extend(self.cluster_version.clone().map(Fact::ClusterVersion));
+        facts.extend(self.downgrade_target.clone().map(Fact::DowngradeTarget));
         let leases = self.store.leases.iter();
         facts.extend(leases.map(|(id, granted)| Fact::Lease { id, granted }));
         facts.extend(self.members.iter().cloned().map(Fact::Member));

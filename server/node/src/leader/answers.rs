@@ -172,6 +172,10 @@ impl Leader {
                 return self.change_members(asker, question);
             }
             Question::MoveLeader { .. } => unreachable!("it waits for no round"),
+            Question::Downgrade(request) => match self.downgrade(now, own_call(asker), &request) {
+                Some(answer) => answer,
+                None => return,
+            },
             Question::Status => Answer::Status(Box::new(self.status())),
             Question::Alarms { alarm } => Answer::Alarms(self.sequencer.alarms().list(alarm)),
             Question::Snapshot => Answer::Snapshot(Arc::new(self.snapshot_cut())),
@@ -281,7 +285,10 @@ impl Leader {
                 Quota::Unlimited => 0,
                 Quota::Bytes(bytes) => i64::try_from(bytes).unwrap_or(i64::MAX),
             },
-            downgrade_info: Some(pb::DowngradeInfo::default()),
+            downgrade_info: Some(pb::DowngradeInfo {
+                enabled: self.sequencer.downgrade_target().is_some(),
+                target_version: self.sequencer.downgrade_target().unwrap_or_default().to_owned(),
+            }),
         }
     }
 }

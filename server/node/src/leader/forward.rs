@@ -62,6 +62,7 @@ pub fn is_for_leader(question: &Question) -> bool {
         | Question::Leases
         | Question::Members
         | Question::MembersHere
+        | Question::Downgrade(_)
         | Question::MoveLeader { .. }
         | Question::Status
         | Question::Alarms { .. }
@@ -154,6 +155,7 @@ pub fn peer_answer(answer: Answer) -> PeerAnswer {
         | Answer::Alarms(_)
         | Answer::Snapshot(_)
         | Answer::Moved
+        | Answer::Downgrade(_)
         | Answer::Done => unreachable!("peers do not ask that"),
     }
 }
@@ -174,6 +176,7 @@ fn ask(question: Question) -> PeerAsk {
         | Question::Leases
         | Question::Members
         | Question::MembersHere
+        | Question::Downgrade(_)
         | Question::MoveLeader { .. }
         | Question::Status
         | Question::Alarms { .. }

@@ -70,6 +70,7 @@ impl Leader {
             | Outcome::Alarm(_)
             | Outcome::MemberAttributes
             | Outcome::MemberChange
+            | Outcome::DowngradeTarget
             | Outcome::ClusterVersion => {}
         }
     }

@@ -180,6 +180,7 @@ impl Leader {
             | Kind::Alarm
             | Kind::LeaseCheckpoint
             | Kind::MemberAttributes
+            | Kind::DowngradeTarget
             | Kind::ClusterVersion => proposal.body,
         };
         let (kind, since) = (proposal.kind, proposal.since);

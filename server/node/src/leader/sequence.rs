@@ -207,6 +207,9 @@ impl Leader {
         let outcome =
             OutcomeAt { term: at.term, revision: applied.revision, outcome: applied.outcome };
         match call {
+            Some(call) if outcome.outcome == Outcome::DowngradeTarget => {
+                self.tell(Asker::Call(call), self.version_answer());
+            }
             Some(call) => self.sequence.note(call, outcome),
             None => self.own_outcome(outcome.outcome),
         }
@@ -227,6 +230,7 @@ impl Leader {
             | Outcome::LeaseCheckpoint
             | Outcome::Alarm(_)
             | Outcome::MemberChange
+            | Outcome::DowngradeTarget
             | Outcome::ClusterVersion => {}
         }
     }

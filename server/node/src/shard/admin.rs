@@ -76,6 +76,7 @@ impl Shard {
                 let request = decode::<pb::HashKvRequest>(message)?;
                 self.join(now, call, Point::Hash(HashKind::At(request.revision)));
             }
+            Method::Downgrade => self.ask(now, call, Question::Downgrade(decode(message)?)),
             Method::MoveLeader => self.move_leader(now, call, &decode(message)?)?,
             auth if auth.service() == "etcdserverpb.Auth" => self.auth(call, auth, message)?,
             Method::HealthCheck => {
@@ -147,6 +148,7 @@ impl Shard {
                 let member = Some(*member);
                 pb::MemberAddResponse { header, member, members }.encode_to_vec()
             }
+            Answer::Downgrade(version) => pb::DowngradeResponse { header, version }.encode_to_vec(),
             Answer::Moved => pb::MoveLeaderResponse { header: None }.encode_to_vec(),
             Answer::Status(reply) => pb::StatusResponse { header, ..*reply }.encode_to_vec(),
             Answer::Alarms(alarms) => pb::AlarmResponse { header, alarms }.encode_to_vec(),

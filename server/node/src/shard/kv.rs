@@ -274,6 +274,7 @@ impl Shard {
             | Outcome::LeaseCheckpoint
             | Outcome::MemberAttributes
             | Outcome::MemberChange
+            | Outcome::DowngradeTarget
             | Outcome::ClusterVersion => unreachable!("no call waits for this kind"),
         };
         self.calls.remove(call);

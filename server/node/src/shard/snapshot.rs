@@ -230,6 +230,7 @@ impl Shard {
             | Answer::Members(_)
             | Answer::Added { .. }
             | Answer::Moved
+            | Answer::Downgrade(_)
             | Answer::Status(_)
             | Answer::Alarms(_)
             | Answer::Done => unreachable!("a snapshot was asked for"),

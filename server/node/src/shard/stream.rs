@@ -272,6 +272,7 @@ impl Shard {
             | Answer::Members(_)
             | Answer::Added { .. }
             | Answer::Moved
+            | Answer::Downgrade(_)
             | Answer::Status(_)
             | Answer::Alarms(_)
             | Answer::Snapshot(_)
