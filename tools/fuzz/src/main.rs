@@ -7,6 +7,7 @@ mod formats;
 mod heads;
 mod member;
 mod mutate;
+mod peers;
 mod words;
 
 use std::process::ExitCode;
@@ -90,6 +91,24 @@ const TARGETS: &[Target] = &[
         per_mille: 100,
         make: heads::authority,
         prepare: || Box::new(heads::try_authority),
+    },
+    Target {
+        name: "greeting",
+        per_mille: 1000,
+        make: peers::greeting,
+        prepare: || Box::new(peers::try_greeting),
+    },
+    Target {
+        name: "stream",
+        per_mille: 1000,
+        make: peers::stream,
+        prepare: || Box::new(peers::try_stream),
+    },
+    Target {
+        name: "note",
+        per_mille: 1000,
+        make: peers::note,
+        prepare: || Box::new(peers::try_note),
     },
     Target {
         name: "argv",
