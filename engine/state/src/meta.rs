@@ -199,7 +199,7 @@ mod tests {
 
     #[test]
     fn the_bytes_of_a_lease_never_change() {
-        let write = facts()[2].write();
+        let write = facts()[3].write();
         assert_eq!(write.key.as_ref(), b"l\xff\xff\xff\xff\xff\xff\xff\xfb");
         let value = [&[1][..], &60_i64.to_le_bytes(), &7_i64.to_le_bytes()].concat();
         assert_eq!(write.value, Some(Bytes::from(value)));

@@ -51,7 +51,7 @@ fn any_other_bytes_are_an_error() {
     assert_eq!(changed(4, 1), Err(BadBatch::Padding));
     assert_eq!(changed(7, 255), Err(BadBatch::Short));
     assert_eq!(changed(8, 0), Err(BadBatch::Kind { found: 0 }));
-    assert_eq!(changed(8, 12), Err(BadBatch::Kind { found: 12 }));
+    assert_eq!(changed(8, 13), Err(BadBatch::Kind { found: 13 }));
     assert_eq!(changed(10, 1), Err(BadBatch::Padding));
 }
 
