@@ -82,10 +82,16 @@ fn get(url: &Url, path: &str, wait: Duration) -> Result<Answer, String> {
     for address in addresses {
         match talk(&url.place, address, path, end) {
             Ok(bytes) => return parse(&bytes).ok_or_else(|| failed(&"malformed HTTP response")),
-            Err(error) => last = journal::reason(&error),
+            Err(error) => last = format!("dial tcp {address}: connect: {}", reason(&error)),
         }
     }
     Err(failed(&last))
+}
+
+/// As Go says it.
+fn reason(error: &std::io::Error) -> String {
+    let text = journal::reason(error);
+    text.split(" (os error").next().unwrap_or_default().to_lowercase()
 }
 
 fn talk(

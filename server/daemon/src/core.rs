@@ -128,6 +128,11 @@ impl Core {
         *self.links.borrow_mut() = Some(links);
     }
 
+    /// How many peers there are.
+    pub fn peers(&self) -> usize {
+        self.links.borrow().as_ref().map_or(0, Links::count)
+    }
+
     /// An event for the leader, which is here; worked off in the next turn.
     pub fn tell_leader(&self, event: LeaderEvent) {
         let leader = self.leader.as_ref().expect("peers talk to core 0");
@@ -197,6 +202,7 @@ impl Core {
             leader: self.leader.as_ref().map(|leader| leader.borrow().figures()),
             network: self.hub.stats(),
             socket: metrics::socket(&self.hub.flush_times()),
+            peers: self.links.borrow().as_ref().map_or_else(Vec::new, Links::figures),
         }
     }
 

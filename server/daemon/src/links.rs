@@ -11,12 +11,15 @@ use std::time::Duration;
 use bytes::Bytes;
 use node::{LeaderEvent, PeerNote, PeerPlace};
 use settings::Settings;
-use sock::peer::{BadPayload, NotSent, PeerNews, PeerOptions, PeerSink, StreamError, Transport};
+use sock::peer::{
+    BadPayload, NotSent, PeerCounts, PeerNews, PeerOptions, PeerSink, StreamError, Transport,
+};
 use sock::peer::{StreamName, Way};
 use wire::peer::{Lane, Verdict, Version};
 
 use crate::config::{CLUSTER_VERSION_MIN, Identity, VERSION};
 use crate::core::Core;
+use crate::metrics::peers::PeerFigures;
 
 /// Payloads that may wait for a peer's prompt stream.
 const PROMPT_BYTES_MAX: usize = 32 << 20;
@@ -61,6 +64,7 @@ impl Links {
             up: RefCell::default(),
             told: RefCell::default(),
             refused: Cell::default(),
+            disconnections: RefCell::default(),
         });
         Links { transport: Transport::new(options, ear.clone()), ear }
     }
@@ -86,6 +90,25 @@ impl Links {
         sent
     }
 
+    /// How many peers there are.
+    pub fn count(&self) -> usize {
+        self.ear.places.borrow().len()
+    }
+
+    /// What passed, by peer.
+    pub fn figures(&self) -> Vec<PeerFigures> {
+        let counts: BTreeMap<u64, PeerCounts> = self.transport.counts().into_iter().collect();
+        let disconnections = self.ear.disconnections.borrow();
+        let peers = self.ear.places.borrow();
+        let figures = peers.keys().map(|id| PeerFigures {
+            id: *id,
+            is_active: self.ear.is_active(*id),
+            disconnections: disconnections.get(id).copied().unwrap_or(0),
+            counts: counts.get(id).copied().unwrap_or_default(),
+        });
+        figures.collect()
+    }
+
     /// All peers there are.
     pub fn connect(&self, peers: &[PeerPlace], removed: &[u64]) {
         self.ear.tell_changes(peers);
@@ -109,6 +132,8 @@ struct Ear {
     told: RefCell<BTreeSet<(u64, Lane)>>,
     /// Who was sent away last, and why.
     refused: Cell<Option<(u64, Verdict)>>,
+    /// How often a peer became inactive.
+    disconnections: RefCell<BTreeMap<u64, u64>>,
 }
 
 type IsOut = bool;
@@ -190,6 +215,7 @@ impl Ear {
             ],
         );
         if !self.is_active(stream.peer) {
+            *self.disconnections.borrow_mut().entry(stream.peer).or_default() += 1;
             journal::warn!("peer became inactive (message send to peer failed)",
                 "peer-id" => hex(stream.peer), "error" => error.to_string());
         }
@@ -199,11 +225,15 @@ impl Ear {
     }
 
     fn unreached(&self, stream: StreamName, error: &StreamError) {
-        // One line until it is up again: attempts go on.
+        // One line until it is up again: attempts go on. The words are etcd's.
         if self.told.borrow_mut().insert((stream.peer, stream.lane)) {
-            journal::warn!("failed to reach the peer; attempts go on",
-                "local-member-id" => hex(self.member_id), "remote-peer-id" => hex(stream.peer),
-                "stream-writer-type" => kind(stream).1, "error" => error.to_string());
+            let name = match stream.lane {
+                Lane::Prompt => "ROUND_TRIPPER_RAFT_MESSAGE",
+                Lane::Bulk => "ROUND_TRIPPER_SNAPSHOT",
+            };
+            journal::warn!("prober detected unhealthy status", "round-tripper-name" => name,
+                "remote-peer-id" => hex(stream.peer), "rtt" => "0s",
+                "error" => error.to_string());
         }
         self.tell_leader(LeaderEvent::Unreachable { peer: stream.peer });
     }

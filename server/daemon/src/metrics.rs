@@ -3,6 +3,7 @@
 //! and is written once.
 
 mod page;
+pub mod peers;
 mod process;
 
 use std::rc::Rc;
@@ -30,6 +31,8 @@ pub struct Figures {
     pub network: sock::Stats,
     /// Output that waited for the kernel.
     pub socket: Histogram,
+    /// Streams between members, from core 0.
+    pub peers: Vec<peers::PeerFigures>,
 }
 
 impl Figures {
@@ -40,6 +43,7 @@ impl Figures {
         self.leader = self.leader.take().or(other.leader);
         self.network.add(&other.network);
         self.socket.add(&other.socket);
+        self.peers.extend(other.peers);
     }
 }
 
@@ -77,6 +81,7 @@ fn text(figures: &Figures, gates: &settings::gates::Gates) -> String {
     disk(&mut page, &leader.counts);
     stages(&mut page, &leader.counts, figures);
     grpc(&mut page, &figures.calls);
+    peers::write(&mut page, leader.member_id, &figures.peers);
     for (name, value) in figures.network.each() {
         match name.strip_suffix("_now") {
             Some(name) => page.gauge(&format!("ringleader_network_{name}"), value),

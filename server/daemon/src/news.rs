@@ -2,6 +2,9 @@
 //! Invariant: `ready to serve client requests` is written only after the member has published
 //! itself through the log.
 
+use std::cell::Cell;
+use std::time::Instant as Clock;
+
 use node::leader::Report;
 use settings::Settings;
 
@@ -21,21 +24,102 @@ pub fn starting(settings: &Settings, who: Identity) {
         "cluster-version" => CLUSTER_VERSION);
 }
 
-/// What the leader reports.
-pub fn report(settings: &Settings, who: Identity, report: &Report) {
+/// What the leader reports, told as it unfolds.
+pub struct Story {
+    settings: Settings,
+    who: Identity,
+    /// Whom the group follows, 0 for nobody.
+    leader: Cell<u64>,
+    /// Since when leadership is being handed over.
+    handing: Cell<Option<Clock>>,
+    removed: Cell<bool>,
+}
+
+impl Story {
+    /// Nothing has happened.
+    pub fn new(settings: Settings, who: Identity) -> Story {
+        let (leader, handing, removed) = (Cell::new(0), Cell::new(None), Cell::new(false));
+        Story { settings, who, leader, handing, removed }
+    }
+
+    /// Tells a report; whether it is news.
+    pub fn report(&self, report: &Report) -> bool {
+        match report {
+            Report::Role { term, leader } => self.role(*term, *leader),
+            // Every peer says so.
+            Report::Removed if self.removed.replace(true) => return false,
+            Report::Initialized { .. }
+            | Report::Serving
+            | Report::Checkpointed { .. }
+            | Report::Compacted { .. }
+            | Report::NoSpace
+            | Report::DiskStuck { .. }
+            | Report::Removed
+            | Report::Broken { .. }
+            | Report::Stopped => tell(&self.settings, self.who, report),
+        }
+        true
+    }
+
+    fn role(&self, term: u64, leader: u64) {
+        let own = hex(self.who.member_id);
+        let before = self.leader.replace(leader);
+        if before == leader {
+            return;
+        }
+        if leader == self.who.member_id {
+            raft(&format!("{own} became leader at term {term}"));
+        }
+        let (old, new) = (hex(before), hex(leader));
+        raft(&match (before, leader) {
+            (0, _) => format!("raft.node: {own} elected leader {new} at term {term}"),
+            (_, 0) => format!("raft.node: {own} lost leader {old} at term {term}"),
+            (_, _) => format!("raft.node: {own} changed leader from {old} to {new} at term {term}"),
+        });
+        if leader != 0
+            && leader != self.who.member_id
+            && let Some(since) = self.handing.take()
+        {
+            journal::info!("leadership transfer finished", "local-member-id" => own,
+                "old-leader-member-id" => hex(self.who.member_id), "new-leader-member-id" => new,
+                "took" => since.elapsed());
+        }
+    }
+
+    /// The member is about to stop.
+    pub fn leaving(&self, peers: usize) {
+        let own = hex(self.who.member_id);
+        if peers == 0 {
+            journal::info!("skipped leadership transfer for single voting member cluster");
+        } else if self.leader.get() != self.who.member_id {
+            journal::info!("skipped leadership transfer; local server is not leader",
+                "local-member-id" => own, "current-leader-member-id" => hex(self.leader.get()));
+        } else {
+            self.handing.set(Some(Clock::now()));
+            journal::info!("leadership transfer starting", "local-member-id" => own.clone(),
+                "current-leader-member-id" => own);
+        }
+    }
+}
+
+fn raft(message: &str) {
+    journal::write(&journal::Line {
+        level: journal::Level::Info,
+        logger: Some("raft"),
+        caller: journal::Caller { file: file!(), line: line!() },
+        message,
+        fields: &[],
+    });
+}
+
+fn tell(settings: &Settings, who: Identity, report: &Report) {
     let member = hex(who.member_id);
     match report {
         Report::Initialized { generation, revision } => {
             journal::info!("opened the store", "generation" => *generation,
                 "revision" => *revision);
         }
-        Report::Role { term, leader } if *leader == who.member_id => {
-            let became = format!("{member} became leader at term {term}");
-            line(journal::Level::Info, &became, &[]);
-            let elected = format!("raft.node: {member} elected leader {member} at term {term}");
-            line(journal::Level::Info, &elected, &[]);
-        }
-        Report::Role { .. } => {}
+        Report::Role { .. } => unreachable!("told with what was before"),
         Report::Serving => {
             let urls: Vec<String> =
                 settings.advertise.client.iter().map(ToString::to_string).collect();
@@ -115,7 +199,6 @@ pub fn stopping(signal: i32) {
     };
     journal::info!("received signal; shutting down", "signal" => name);
     journal::info!("closing etcd server");
-    journal::info!("skipped leadership transfer for single voting member cluster");
 }
 
 /// Everything is closed.

@@ -2,7 +2,6 @@
 //! Invariant: clients are served only after the member has published itself, and the process ends
 //! well only after the log is sealed.
 
-use std::cell::Cell;
 use std::path::Path;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -23,7 +22,7 @@ use crate::config::{self, Identity};
 use crate::core::{Core, Letter, Shared};
 use crate::links::Links;
 use crate::mesh::{self, Ends, Mesh};
-use crate::news;
+use crate::news::{self, Story};
 use crate::ports::{self, Role};
 use crate::service::Front;
 use crate::wake::Bell;
@@ -37,6 +36,8 @@ const IO_MEMORY_BYTES: usize = 1 << 20;
 /// How long an orderly stop may take before the process ends anyway.
 const STOP_WAIT: Duration = Duration::from_secs(5);
 
+/// How long open calls may take to end after the stop has begun.
+const CLIENTS_WAIT: Duration = Duration::from_millis(500);
 /// From the news that this member was removed to the end of the process.
 const LEAVE_WAIT: Duration = Duration::from_millis(500);
 
@@ -155,21 +156,18 @@ async fn run_core(number: usize, seed: Seed, dir: Arc<DataDir>) {
     let shard = Shard::new(config::shard(&seed.settings, seed.who, id, seed.seed));
     let now = base::Instant(seed.shared.start.elapsed().as_nanos() as u64);
     let serving = Rc::new(Bell::default());
+    let story = Rc::new(Story::new(seed.settings.clone(), seed.who));
     let (leader, bounds, report): (_, _, Box<dyn Fn(Report)>) = match seed.data {
         None => (None, Vec::new(), Box::new(|_| {})),
         Some(zero) => {
             let (segments, dice) = (zero.log_segments, seed.seed ^ 1);
             let told = config::leader(&seed.settings, seed.who, zero.founding, segments, dice);
             let ring = serving.clone();
-            let (who, stopped) = (seed.who, zero.stopped);
-            let settings = seed.settings.clone();
-            let removed = Cell::new(false);
+            let (told_by, stopped) = (story.clone(), zero.stopped);
             let report = Box::new(move |report: Report| {
-                // Every peer says so.
-                if report == Report::Removed && removed.replace(true) {
+                if !told_by.report(&report) {
                     return;
                 }
-                news::report(&settings, who, &report);
                 match report {
                     Report::Serving => ring.ring(),
                     Report::Stopped => drop(stopped.send(())),
@@ -210,7 +208,14 @@ async fn run_core(number: usize, seed: Seed, dir: Arc<DataDir>) {
         let doors = Doors { core: core.clone(), bounds, serving, cores, transport };
         glommio::spawn_local(accept::open(doors)).detach();
     }
-    tick(core, server, seed.stop).await;
+    tick(&core, &seed.stop).await;
+    if number == 0 {
+        story.leaving(core.peers());
+    }
+    core.stop();
+    glommio::spawn_local(async move { server.stop(CLIENTS_WAIT).await }).detach();
+    // The main thread ends the process; until then leadership is handed over and the log sealed.
+    tick(&core, &AtomicBool::new(false)).await;
 }
 
 /// Ends the process well, once answers and last words to peers had time to leave.
@@ -241,15 +246,11 @@ async fn turns(core: Rc<Core>, bell: Rc<Bell>) {
     }
 }
 
-/// The core's clock, until the stop.
-async fn tick(core: Rc<Core>, server: Server, stop: Arc<AtomicBool>) {
+/// The core's clock, until told to stop.
+async fn tick(core: &Core, stop: &AtomicBool) {
     while !stop.load(Ordering::Relaxed) {
         let wait = core.poll_deadline().map_or(TICK_MAX, |at| at.since(core.now()));
         glommio::timer::sleep(wait.clamp(TICK_MIN, TICK_MAX)).await;
         core.tick();
     }
-    core.stop();
-    server.stop(Duration::from_millis(500)).await;
-    // The main thread ends the process; until then the leader still seals its log.
-    std::future::pending::<()>().await;
 }
