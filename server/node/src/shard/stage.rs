@@ -11,6 +11,7 @@ use slice::{Pace, ReadId, ReadRequest, Slice, SliceEffect, StepBudget, WorkBudge
 use wire::ApiError;
 
 use super::call::Calls;
+use super::points::Points;
 use super::{Shard, ShardEffect, Side};
 use crate::message::{Stage, ToLeader};
 
@@ -237,6 +238,7 @@ impl Shard {
     pub(super) fn retire(&mut self) {
         self.end_all(&ApiError::NoLeader);
         // The round that was asked for dies with the old store.
+        self.points = Points::new();
         self.calls = Calls::new();
         self.slices.clear();
         self.staging.slices.clear();
