@@ -7,6 +7,7 @@
 //! ringleader-simcluster ... --verbose       a line for each seed
 //! ringleader-simcluster 217 --tell          what happens, as it happens; --tell-all: every note
 //! ringleader-simcluster ... --jobs 4        so many at once; 2 if nothing is said
+//! ringleader-simcluster ... --plant votes   with a bug: votes, reads or flushes
 //! ```
 
 use std::cell::Cell;
@@ -30,6 +31,7 @@ struct Asked {
     verbose: bool,
     jobs: usize,
     voice: Voice,
+    planted: Planted,
 }
 
 fn main() -> ExitCode {
@@ -38,7 +40,7 @@ fn main() -> ExitCode {
         Err(text) => {
             eprintln!(
                 "{text}\nusage: ringleader-simcluster SEED | --seeds A..B [--verbose] [--jobs N] \
-                 [--tell | --tell-all]"
+                 [--tell | --tell-all] [--plant votes|reads|flushes]"
             );
             return ExitCode::from(2);
         }
@@ -85,7 +87,7 @@ fn all(asked: &Asked) -> Result<Summary, String> {
             let at = next.fetch_add(1, Ordering::Relaxed);
             let Some(seed) = asked.seeds.get(at) else { return Ok(found) };
             let twice = at.is_multiple_of(TWICE);
-            let summary = one(*seed, if twice { 2 } else { 1 }, asked.voice)
+            let summary = one(*seed, if twice { 2 } else { 1 }, asked)
                 .map_err(|text| format!("{text}\n  replay with: ringleader-simcluster {seed}"))?;
             if asked.verbose {
                 println!("seed {seed}: {summary:x?}");
@@ -107,12 +109,12 @@ fn all(asked: &Asked) -> Result<Summary, String> {
     Ok(total)
 }
 
-fn one(seed: u64, times: u64, voice: Voice) -> Result<Summary, String> {
+fn one(seed: u64, times: u64, asked: &Asked) -> Result<Summary, String> {
     SEED.set(seed);
-    let summary = run(seed, Planted::Nothing, voice).map_err(|failure| failure.to_string())?;
+    let summary = run(seed, asked.planted, asked.voice).map_err(|failure| failure.to_string())?;
     for _ in 1..times {
         let again =
-            run(seed, Planted::Nothing, Voice::Silent).map_err(|failure| failure.to_string())?;
+            run(seed, asked.planted, Voice::Silent).map_err(|failure| failure.to_string())?;
         if again != summary {
             return Err(format!("seed {seed} differs: {summary:x?}, then {again:x?}"));
         }
@@ -135,11 +137,18 @@ fn add(total: &mut Summary, one: &Summary) {
 }
 
 fn parse(args: impl Iterator<Item = String>) -> Result<Asked, String> {
-    let mut asked = Asked { seeds: Vec::new(), verbose: false, jobs: 2, voice: Voice::Silent };
+    let mut asked = Asked {
+        seeds: Vec::new(),
+        verbose: false,
+        jobs: 2,
+        voice: Voice::Silent,
+        planted: Planted::Nothing,
+    };
     let mut args = args;
     while let Some(arg) = args.next() {
         match arg.as_str() {
             "--verbose" => asked.verbose = true,
+            "--plant" => asked.planted = planted(&args.next().ok_or("--plant wants a bug")?)?,
             "--tell" => asked.voice = Voice::Loud,
             "--tell-all" => asked.voice = Voice::Full,
             "--jobs" => asked.jobs = number(&args.next().ok_or("--jobs wants a number")?)? as usize,
@@ -155,6 +164,15 @@ fn parse(args: impl Iterator<Item = String>) -> Result<Asked, String> {
     match asked.seeds.is_empty() {
         true => Err("no seed".into()),
         false => Ok(asked),
+    }
+}
+
+fn planted(name: &str) -> Result<Planted, String> {
+    match name {
+        "votes" => Ok(Planted::ForgetVote),
+        "reads" => Ok(Planted::ReadWithoutRound),
+        "flushes" => Ok(Planted::AckBeforeDurable),
+        other => Err(format!("no bug is called {other:?}")),
     }
 }
 
