@@ -1,0 +1,37 @@
+//! Plants bugs and holds the simulator to finding them; and holds it to its word that a seed
+//! replays. A simulator that finds nothing proves nothing.
+
+use ringleader_simcluster::{Planted, Voice, run};
+
+/// The first seed that catches the bug; a panic of a member's own asserts catches it too.
+fn caught_by(planted: Planted, seeds: std::ops::Range<u64>) -> Option<u64> {
+    seeds.into_iter().find(|seed| {
+        let run = std::panic::catch_unwind(|| run(*seed, planted, Voice::Silent));
+        !matches!(run, Ok(Ok(_)))
+    })
+}
+
+#[test]
+fn an_acknowledgement_before_the_flush_is_durable_is_caught() {
+    assert!(caught_by(Planted::AckBeforeDurable, 1..40).is_some());
+}
+
+#[test]
+fn a_linearizable_read_that_asked_nobody_is_caught() {
+    assert!(caught_by(Planted::ReadWithoutRound, 1..40).is_some());
+}
+
+#[test]
+fn a_forgotten_vote_is_caught() {
+    assert!(caught_by(Planted::ForgetVote, 1..40).is_some());
+}
+
+#[test]
+fn a_seed_replays_to_the_last_byte() {
+    for seed in [3, 4] {
+        let first = run(seed, Planted::Nothing, Voice::Silent);
+        let first = first.unwrap_or_else(|failure| panic!("{failure}"));
+        assert!(0 < first.told && 0 < first.revisions);
+        assert_eq!(run(seed, Planted::Nothing, Voice::Silent), Ok(first));
+    }
+}
