@@ -181,7 +181,7 @@ class Load:
         self.pause = threading.Lock()
         self.threads = []
         self.violations = []
-        self.strangers = ("failover", "through/", "leased")
+        self.strangers = ("failover", "through/", "leased", "missed/")
 
     def start(self):
         steps = [writer.step for writer in self.writers]

@@ -20,13 +20,14 @@ use super::Lane;
 pub const FRAME_HEAD_BYTES: usize = 8;
 /// Largest payload of the prompt lane: a message with one entry of the largest size.
 pub const PROMPT_FRAME_BYTES_MAX: usize = LOG_ENTRY_BYTES_MAX + REQUEST_OVERHEAD_BYTES as usize;
-/// Largest payload of the bulk lane: a piece of 1 MiB and what stands before it.
-pub const BULK_FRAME_BYTES_MAX: usize = (1 << 20) + (4 << 10);
+/// Largest payload of the bulk lane: a piece of 1 MiB that ends with a whole record of history,
+/// which holds a value and the one before it.
+pub const BULK_FRAME_BYTES_MAX: usize = (1 << 20) + 2 * PROMPT_FRAME_BYTES_MAX;
 /// What a reader reserves at first for a payload that has not arrived.
 const RESERVE_BYTES: usize = 64 << 10;
 
 const _: () = assert!(LOG_ENTRY_BYTES_MAX < PROMPT_FRAME_BYTES_MAX);
-const _: () = assert!(PROMPT_FRAME_BYTES_MAX < u32::MAX as usize);
+const _: () = assert!(BULK_FRAME_BYTES_MAX < u32::MAX as usize);
 
 /// Heads for the payloads of one stream.
 #[derive(Debug)]
