@@ -183,6 +183,9 @@ impl Slice {
             Ok(was) => was,
             Err(miss) => return Err(Box::new((change, Page::Tree(miss)))),
         };
+        // Of the compact revision itself a change is in the rows already, and what it replaced is
+        // gone: it comes along for those who watch from there.
+        let was = was.filter(|was| deed != Deed::Copied || was.modified < change.rev);
         let replaced = was.as_ref().filter(|was| was.is_live()).map(|was| was.modified);
         match deed {
             // The sequencer decided against the same state: if we differ, one of us lost a write.

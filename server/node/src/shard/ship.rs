@@ -8,7 +8,7 @@ use bytes::Bytes;
 
 use super::hash::Turn;
 use super::snapshot::{course_of, item_of};
-use super::walk::Walk;
+use super::walk::{Course, Walk};
 use super::walks::Errand;
 use super::{Shard, ShardEffect};
 use crate::message::{Piece, SnapshotCut, ToLeader};
@@ -78,7 +78,9 @@ impl Shard {
     pub(super) fn ship(&mut self, transfer: u64, cut: Arc<SnapshotCut>) {
         let mut buffer = Vec::new();
         let writer = SnapshotWriter::begin(&self.snapshot_header(&cut), &mut buffer);
-        let course = course_of(&cut);
+        // A watch may begin at the compact revision itself: what happened there goes along, though
+        // the rows hold it already.
+        let course = Course { from: cut.compact_revision.max(1), ..course_of(&cut) };
         let job = ShipJob { transfer, cut, writer, metas: 0, allowed: 1, buffer };
         self.start_walk(course, Errand::Ship(Box::new(job)));
     }
