@@ -274,7 +274,15 @@ impl Shard {
     fn fail_group(&mut self, group: u64, error: ApiError) {
         let group = self.reads.groups.remove(group).expect("failed once");
         match group.purpose {
-            Purpose::Reply { call, .. } => {
+            Purpose::Reply { call, plan } => {
+                // A core that stood still may find that others have compacted meanwhile what a
+                // reply should show. What was written is written: it must not sound refused.
+                let error = match plan {
+                    ReplyPlan::Range { .. } => error,
+                    ReplyPlan::Put(_) | ReplyPlan::DeleteRange(_) | ReplyPlan::Txn(_) => {
+                        ApiError::Timeout
+                    }
+                };
                 if self.calls.remove(call).is_some() {
                     self.fail(call, error);
                 }
