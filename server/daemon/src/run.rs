@@ -162,25 +162,7 @@ async fn run_core(number: usize, seed: Seed, dir: Arc<DataDir>) {
         Some(zero) => {
             let (segments, dice) = (zero.log_segments, seed.seed ^ 1);
             let told = config::leader(&seed.settings, seed.who, zero.founding, segments, dice);
-            let ring = serving.clone();
-            let (told_by, stopped) = (story.clone(), zero.stopped);
-            let report = Box::new(move |report: Report| {
-                if !told_by.report(&report) {
-                    return;
-                }
-                match report {
-                    Report::Serving => ring.ring(),
-                    Report::Stopped => drop(stopped.send(())),
-                    Report::Removed => leave(),
-                    Report::Initialized { .. }
-                    | Report::Role { .. }
-                    | Report::Checkpointed { .. }
-                    | Report::Compacted { .. }
-                    | Report::NoSpace
-                    | Report::DiskStuck { .. }
-                    | Report::Broken { .. } => {}
-                }
-            });
+            let report = reporter(story.clone(), serving.clone(), zero.stopped);
             (Some(Leader::new(now, told)), zero.bounds, report)
         }
     };
@@ -216,6 +198,27 @@ async fn run_core(number: usize, seed: Seed, dir: Arc<DataDir>) {
     glommio::spawn_local(async move { server.stop(CLIENTS_WAIT).await }).detach();
     // The main thread ends the process; until then leadership is handed over and the log sealed.
     tick(&core, &AtomicBool::new(false)).await;
+}
+
+/// What is done about the leader's reports.
+fn reporter(story: Rc<Story>, serving: Rc<Bell>, stopped: mpsc::Sender<()>) -> Box<dyn Fn(Report)> {
+    Box::new(move |report: Report| {
+        if !story.report(&report) {
+            return;
+        }
+        match report {
+            Report::Serving => serving.ring(),
+            Report::Stopped => drop(stopped.send(())),
+            Report::Removed => leave(),
+            Report::Initialized { .. }
+            | Report::Role { .. }
+            | Report::Checkpointed { .. }
+            | Report::Compacted { .. }
+            | Report::NoSpace
+            | Report::DiskStuck { .. }
+            | Report::Broken { .. } => {}
+        }
+    })
 }
 
 /// Ends the process well, once answers and last words to peers had time to leave.

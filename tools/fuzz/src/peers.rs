@@ -1,6 +1,6 @@
 //! Owns the targets of words between members: greetings, frames, and notes.
-//! Never opens a socket. Law: no bytes make a decoder panic; a frame that comes out is one that went
-//! in, at its place; a note that is accepted survives another round.
+//! Never opens a socket. Law: no bytes make a decoder panic; a frame that comes out is one that
+//! went in, at its place; a note that is accepted survives another round.
 
 use base::Prng;
 use bytes::Bytes;
