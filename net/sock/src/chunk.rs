@@ -15,6 +15,30 @@ use crate::service::{CallId, Pressure};
 /// Bytes before every gRPC message: a flag and a length.
 pub(crate) const PREFIX_BYTES: usize = 5;
 
+/// What stands before a message: whether it is packed, and its length as it is sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Prefix {
+    flag: u8,
+    length: u32,
+}
+
+impl Prefix {
+    /// Of a message as it is.
+    pub(crate) fn plain(length: u32) -> Prefix {
+        Prefix { flag: wire::grpc::FLAG_PLAIN, length }
+    }
+
+    /// Of a message in the call's encoding.
+    pub(crate) fn packed(length: u32) -> Prefix {
+        Prefix { flag: wire::grpc::FLAG_PACKED, length }
+    }
+
+    fn bytes(self) -> [u8; PREFIX_BYTES] {
+        let [a, b, c, d] = self.length.to_be_bytes();
+        [self.flag, a, b, c, d]
+    }
+}
+
 /// What a call has queued.
 #[derive(Debug)]
 pub(crate) struct CallMeter {
@@ -104,12 +128,10 @@ impl Chunk {
         Chunk { prefix: [0; PREFIX_BYTES], prefix_at: PREFIX_BYTES as u8, body, meter }
     }
 
-    /// The prefix of a message of `message_bytes`, and as much of the message as is in `body`.
-    pub(crate) fn framed(message_bytes: u32, body: Bytes, meter: Meter) -> Chunk {
-        let length = message_bytes.to_be_bytes();
+    /// The prefix of a message, and as much of the message as is in `body`.
+    pub(crate) fn framed(prefix: Prefix, body: Bytes, meter: Meter) -> Chunk {
         meter.put(PREFIX_BYTES + body.len());
-        let prefix = [0, length[0], length[1], length[2], length[3]];
-        Chunk { prefix, prefix_at: 0, body, meter }
+        Chunk { prefix: prefix.bytes(), prefix_at: 0, body, meter }
     }
 
     fn prefix_left(&self) -> &[u8] {
@@ -171,7 +193,7 @@ mod tests {
         let (line, meter) = call_meter();
         for step in 1..12 {
             let body = Bytes::from_static(b"hello");
-            let mut chunk = Chunk::framed(300, body, Meter::Call(meter.clone()));
+            let mut chunk = Chunk::framed(Prefix::plain(300), body, Meter::Call(meter.clone()));
             assert_eq!((meter.queued(), line.queued_bytes()), (10, 10));
             let mut read = Vec::new();
             while chunk.has_remaining() {

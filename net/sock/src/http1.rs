@@ -12,6 +12,7 @@ use http::Method;
 use crate::conn::{Seat, Turn, millis};
 use crate::limits::{HTTP1_HEAD_BYTES_MAX, WRITE_BYTES};
 use crate::line::{NEVER_MS, Outgoing};
+use crate::pack::Packing;
 use crate::pipe::Read;
 use crate::reply::HttpReply;
 use crate::service::HttpRequest;
@@ -187,6 +188,7 @@ impl Http1 {
             meter: None,
             owed: 0,
             prefix: None,
+            packing: Packing::Plain,
         });
         self.state = State::Answer { head, framing: None };
         seat.service.http(*request, HttpReply::new(seat.hub.clone(), call));

@@ -10,10 +10,11 @@ use h2::SendStream;
 use wire::{Code, Status};
 
 use crate::body::Kind;
-use crate::chunk::{CallMeter, Chunk, Meter};
+use crate::chunk::{CallMeter, Chunk, Meter, Prefix};
 use crate::heads::Heads;
 use crate::limits::{DATA_BYTES_MAX, READ_BYTES, WRITE_BUFFERS_SPARE};
 use crate::options::Options;
+use crate::pack::{Gathered, Packers};
 use crate::roster::Roster;
 use crate::server::StopWaiters;
 use crate::service::{CallId, Pressure, Service};
@@ -25,6 +26,7 @@ pub(crate) struct Core {
     pub(crate) options: Options,
     pub(crate) counters: Counters,
     pub(crate) heads: Heads,
+    pub(crate) packers: Packers,
     pub(crate) calls: RefCell<Slab>,
     pub(crate) roster: RefCell<Roster>,
     /// Where `recv` puts bytes; empty between turns.
@@ -103,6 +105,7 @@ impl Hub {
             options,
             counters: Counters::default(),
             heads: Heads::new(),
+            packers: Packers::default(),
             calls: RefCell::default(),
             roster: RefCell::default(),
             scratch: RefCell::new(vec![0; READ_BYTES].into_boxed_slice()),
@@ -130,7 +133,8 @@ impl Hub {
         let Some(mut stream) = self.head(&mut call) else { return };
         call.line.call_finished();
         let meter = Meter::Line(call.line.clone());
-        if send_message(&mut stream, message, || clone_meter(&meter)).is_ok() {
+        let (prefix, body) = self.0.packers.frame(&call.packing, message);
+        if send_framed(&mut stream, prefix, body, || clone_meter(&meter)).is_ok() {
             let _ = stream.send_trailers(self.0.heads.trailers(&Status::OK));
         }
     }
@@ -175,7 +179,8 @@ impl Hub {
         assert!(entry.owed == 0);
         assert!(entry.prefix.is_none());
         entry.owed = message_bytes;
-        entry.prefix = Some(message_bytes);
+        entry.prefix = Some(Prefix::plain(message_bytes));
+        entry.packing.begin(message_bytes);
         Pressure::Room
     }
 
@@ -185,7 +190,15 @@ impl Hub {
         let Some(entry) = calls.get_mut(call) else { return Pressure::Gone };
         assert!(part.len() <= entry.owed as usize);
         entry.owed -= part.len() as u32;
-        let prefix = entry.prefix.take();
+        let (prefix, part) = match entry.packing.gather(part, entry.owed) {
+            Gathered::Not(part) => (entry.prefix.take(), part),
+            Gathered::Unfinished => return Pressure::Room,
+            Gathered::Whole(message) => {
+                let (prefix, packed) = self.0.packers.pack(&message);
+                entry.prefix = None;
+                (Some(prefix), packed)
+            }
+        };
         match self.queue(call, entry, prefix, part) {
             Ok(pressure) => pressure,
             Err(_) => {
@@ -206,17 +219,18 @@ impl Hub {
         &self,
         call: CallId,
         entry: &mut Call,
-        prefix: Option<u32>,
+        prefix: Option<Prefix>,
         part: Bytes,
     ) -> Result<Pressure, h2::Error> {
         let line = entry.line.clone();
         let meter = entry.meter.get_or_insert_with(|| Rc::new(CallMeter::new(call, line))).clone();
         if let Sink::Head(respond) = &mut entry.sink {
-            entry.sink = Sink::Body(respond.send_response(self.0.heads.head(), false)?);
+            let head = self.0.heads.head(entry.packing.encoding());
+            entry.sink = Sink::Body(respond.send_response(head, false)?);
         }
         let Sink::Body(stream) = &mut entry.sink else { unreachable!("gRPC over HTTP/1.1") };
         match prefix {
-            Some(length) => send_framed(stream, length, part, || Meter::Call(meter.clone()))?,
+            Some(prefix) => send_framed(stream, prefix, part, || Meter::Call(meter.clone()))?,
             None => send_bare(stream, part, || Meter::Call(meter.clone()))?,
         }
         Ok(meter.pressure())
@@ -231,8 +245,9 @@ impl Hub {
     }
 
     fn head(&self, call: &mut Call) -> Option<SendStream<Chunk>> {
+        let head = self.0.heads.head(call.packing.encoding());
         match &mut call.sink {
-            Sink::Head(respond) => respond.send_response(self.0.heads.head(), false).ok(),
+            Sink::Head(respond) => respond.send_response(head, false).ok(),
             Sink::Body(_) => unreachable!("reply() after send()"),
             Sink::Http1 => unreachable!("gRPC over HTTP/1.1"),
         }
@@ -246,25 +261,16 @@ fn clone_meter(meter: &Meter) -> Meter {
     }
 }
 
-fn send_message(
-    stream: &mut SendStream<Chunk>,
-    message: Bytes,
-    meter: impl Fn() -> Meter,
-) -> Result<(), h2::Error> {
-    let length = u32::try_from(message.len()).expect("gRPC messages are below 4 GiB");
-    send_framed(stream, length, message, meter)
-}
-
 /// A prefix and the first part behind it. Parts are cut so that no DATA frame exceeds
 /// [`DATA_BYTES_MAX`], even if the peer would take more.
 fn send_framed(
     stream: &mut SendStream<Chunk>,
-    length: u32,
+    prefix: Prefix,
     mut part: Bytes,
     meter: impl Fn() -> Meter,
 ) -> Result<(), h2::Error> {
     let first = part.split_to(part.len().min(DATA_BYTES_MAX - crate::chunk::PREFIX_BYTES));
-    stream.send_data(Chunk::framed(length, first, meter()), false)?;
+    stream.send_data(Chunk::framed(prefix, first, meter()), false)?;
     send_bare(stream, part, meter)
 }
 

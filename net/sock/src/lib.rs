@@ -18,6 +18,7 @@ pub mod limits;
 mod line;
 mod listen;
 mod options;
+mod pack;
 pub mod peer;
 mod pipe;
 pub mod readers;

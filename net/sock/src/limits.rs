@@ -36,6 +36,9 @@ pub const CONNECTION_CALLS_MAX: u32 = 65_536;
 /// Header list of one request (RFC 9113, 6.5.2: names, values and 32 bytes a field).
 pub const HEADER_LIST_BYTES_MAX: u32 = 64 << 10;
 
+/// Largest answer that is packed for a client that packs: about 2 ms of one core.
+pub const PACK_BYTES_MAX: usize = 256 << 10;
+
 /// A call whose queue holds this much is full: `send` says so, and its input is not read.
 pub const CALL_QUEUE_BYTES_HIGH: usize = 256 << 10;
 /// A full call has room again when its queue falls to this.

@@ -7,8 +7,9 @@ use h2::SendStream;
 use h2::server::SendResponse;
 
 use crate::body::Body;
-use crate::chunk::{CallMeter, Chunk};
+use crate::chunk::{CallMeter, Chunk, Prefix};
 use crate::line::Line;
+use crate::pack::Packing;
 use crate::service::CallId;
 
 /// How a call is answered.
@@ -44,8 +45,10 @@ pub(crate) struct Call {
     pub(crate) meter: Option<Rc<CallMeter>>,
     /// Message bytes announced by `begin` and not yet given.
     pub(crate) owed: u32,
-    /// Length to write before the next part.
-    pub(crate) prefix: Option<u32>,
+    /// What to write before the next part.
+    pub(crate) prefix: Option<Prefix>,
+    /// Whether messages are packed.
+    pub(crate) packing: Packing,
 }
 
 struct Slot {
@@ -108,6 +111,7 @@ mod tests {
             meter: None,
             owed: 0,
             prefix: None,
+            packing: Packing::Plain,
         }
     }
 

@@ -1,12 +1,13 @@
-//! Owns gRPC's framing of messages: the five-byte prefix, its limits, and the call timeout.
-//! Never inflates and never touches a stream. Invariant: a message larger than the limit is refused
-//! when its prefix is seen, before any of it is kept.
+//! Owns gRPC's framing of messages: the five-byte prefix, its limits, the encoding of messages, and
+//! the call timeout.
+//! Never touches a stream. Invariant: a message larger than the limit is refused when its prefix is
+//! seen, before any of it is kept; one that inflates beyond it, when it passes the limit.
 //!
 //! ```text
-//!  0         1                    5                 5 + length
-//!  +---------+--------------------+------------------+
-//!  | flag: 0 | length, big-endian | one message      |
-//!  +---------+--------------------+------------------+
+//!  0      1                    5                 5 + length
+//!  +------+--------------------+------------------+
+//!  | flag | length, big-endian | one message      |   flag 0: as it is, 1: in the call's encoding
+//!  +------+--------------------+------------------+
 //! ```
 
 use std::time::Duration;
@@ -14,16 +15,32 @@ use std::time::Duration;
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use prost::Message;
 
+use crate::gzip;
 use crate::status::{Code, Status};
 
 /// Bytes before every message.
 pub const PREFIX_BYTES: usize = 5;
 
-/// Cuts a byte stream into messages. A message that arrives within one chunk is handed out without
-/// copying it.
+/// The flag of a message that comes as it is.
+pub const FLAG_PLAIN: u8 = 0;
+/// The flag of a message in the encoding that its call named.
+pub const FLAG_PACKED: u8 = 1;
+
+/// What `grpc-encoding` says of the messages of one call. Each message may still come as it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Encoding {
+    /// As they are.
+    Identity,
+    /// Packed; see [`gzip`].
+    Gzip,
+}
+
+/// Cuts a byte stream into messages. A message that arrives within one chunk, as it is, is handed
+/// out without copying it.
 #[derive(Debug)]
 pub struct Decoder {
     message_bytes_max: u32,
+    encoding: Encoding,
     /// Not yet looked at.
     rest: Bytes,
     /// The beginning of one message, prefix included, that spans chunks.
@@ -31,9 +48,10 @@ pub struct Decoder {
 }
 
 impl Decoder {
-    /// A decoder that refuses messages above `message_bytes_max`.
-    pub fn new(message_bytes_max: u32) -> Decoder {
-        Decoder { message_bytes_max, rest: Bytes::new(), partial: BytesMut::new() }
+    /// A decoder that refuses messages above `message_bytes_max`, as they are sent and as they are
+    /// meant.
+    pub fn new(message_bytes_max: u32, encoding: Encoding) -> Decoder {
+        Decoder { message_bytes_max, encoding, rest: Bytes::new(), partial: BytesMut::new() }
     }
 
     /// Takes the next bytes of the stream. Callers drain [`Decoder::next_message`] after each push;
@@ -59,9 +77,8 @@ impl Decoder {
                 return Ok(None);
             };
             if let Some(end) = PREFIX_BYTES.checked_add(length).filter(|&e| e <= self.rest.len()) {
-                let mut message = self.rest.split_to(end);
-                message.advance(PREFIX_BYTES);
-                return Ok(Some(message));
+                let framed = self.rest.split_to(end);
+                return self.unpack(framed).map(Some);
             }
         }
         self.gather()
@@ -87,9 +104,19 @@ impl Decoder {
         if self.partial.len() < PREFIX_BYTES + length {
             return Ok(None);
         }
-        let mut message = self.partial.split().freeze();
-        message.advance(PREFIX_BYTES);
-        Ok(Some(message))
+        let framed = self.partial.split().freeze();
+        self.unpack(framed).map(Some)
+    }
+
+    /// The message behind its prefix, which `length_of` has checked.
+    fn unpack(&mut self, mut framed: Bytes) -> Result<Bytes, Status> {
+        let flag = framed[0];
+        let packed = framed.split_off(PREFIX_BYTES);
+        if flag == FLAG_PLAIN {
+            return Ok(packed);
+        }
+        assert_eq!((flag, self.encoding), (FLAG_PACKED, Encoding::Gzip));
+        gzip::inflate(&packed, self.message_bytes_max)
     }
 
     /// Moves bytes to the partial message until it has `len`, as far as they are there. Grows with
@@ -104,14 +131,13 @@ impl Decoder {
     fn length_of(&self, bytes: &[u8]) -> Result<Option<usize>, Status> {
         let Some((prefix, _)) = bytes.split_first_chunk::<PREFIX_BYTES>() else { return Ok(None) };
         let [flag, a, b, c, d] = *prefix;
-        match flag {
-            0 => {}
-            1 => {
-                // Whoever named an encoding was refused by `check_encoding`.
+        match (flag, self.encoding) {
+            (FLAG_PLAIN, _) | (FLAG_PACKED, Encoding::Gzip) => {}
+            (FLAG_PACKED, Encoding::Identity) => {
                 let text = "grpc: compressed flag set with identity or empty encoding";
                 return Err(Status::new(Code::Internal, text));
             }
-            flag => {
+            (flag, _) => {
                 let text = format!("grpc: received unexpected payload format {flag}");
                 return Err(Status::new(Code::Internal, text));
             }
@@ -152,11 +178,15 @@ pub fn encode(message: &impl Message) -> Bytes {
     Bytes::from(message.encode_to_vec())
 }
 
-/// Checks the `grpc-encoding` header of a call: messages come as they are or not at all.
-pub fn check_encoding(encoding: Option<&str>) -> Result<(), Status> {
+/// What `grpc-accept-encoding` says to a client whose encoding is not known here.
+pub const ENCODINGS: &str = "identity,gzip";
+
+/// Reads the `grpc-encoding` header of a call. Names are told apart by case, as grpc-go does.
+pub fn parse_encoding(encoding: &str) -> Result<Encoding, Status> {
     match encoding {
-        None | Some("" | "identity") => Ok(()),
-        Some(other) => {
+        "" | "identity" => Ok(Encoding::Identity),
+        gzip::NAME => Ok(Encoding::Gzip),
+        other => {
             let text = format!("grpc: Decompressor is not installed for grpc-encoding {other:?}");
             Err(Status::new(Code::Unimplemented, text))
         }

@@ -8,6 +8,7 @@
 pub mod encode;
 pub mod error;
 pub mod grpc;
+pub mod gzip;
 pub mod method;
 pub mod peer;
 pub mod status;

@@ -9,7 +9,8 @@ use ringleader_model::Generator;
 use ringleader_twin::rpc;
 use settings::{ConfigFile, Machine};
 use wire::etcdserverpb as pb;
-use wire::grpc::Decoder;
+use wire::grpc::{Decoder, Encoding, FLAG_PACKED};
+use wire::gzip::Packer;
 
 use crate::mutate::mutate;
 
@@ -57,8 +58,12 @@ fn again<M: Message + Default + PartialEq>(bytes: &Bytes) {
 pub fn frames(dice: &mut Prng) -> Vec<u8> {
     let mut sample = Vec::new();
     for _ in 0..1 + dice.below(4) {
-        let message = message(dice);
-        sample.push(0);
+        let mut message = message(dice);
+        let flag = dice.below(2) as u8;
+        if flag == FLAG_PACKED {
+            message = Packer::fast().pack(&message).to_vec();
+        }
+        sample.push(flag);
         sample.extend_from_slice(&(message.len() as u32).to_be_bytes());
         sample.extend(message);
     }
@@ -67,11 +72,14 @@ pub fn frames(dice: &mut Prng) -> Vec<u8> {
 
 /// Reads it whole and in small pieces: the same messages must come.
 pub fn try_frames(bytes: &Bytes) {
-    assert_eq!(messages(bytes, bytes.len().max(1)), messages(bytes, 3));
+    for encoding in [Encoding::Identity, Encoding::Gzip] {
+        let whole = messages(bytes, bytes.len().max(1), encoding);
+        assert_eq!(whole, messages(bytes, 3, encoding));
+    }
 }
 
-fn messages(bytes: &Bytes, piece: usize) -> (Vec<Bytes>, bool) {
-    let mut decoder = Decoder::new(MESSAGE_BYTES_MAX);
+fn messages(bytes: &Bytes, piece: usize, encoding: Encoding) -> (Vec<Bytes>, bool) {
+    let mut decoder = Decoder::new(MESSAGE_BYTES_MAX, encoding);
     let mut messages = Vec::new();
     for from in (0..bytes.len()).step_by(piece) {
         decoder.push(bytes.slice(from..(from + piece).min(bytes.len())));

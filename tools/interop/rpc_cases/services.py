@@ -251,10 +251,23 @@ def tokens_while_auth_is_off(s):
             s.note(name, failed)
 
 
-@case(needs="gzip")
+@case
 def compressed_requests(s):
     ask = pb.message("RangeRequest", key=s.key("a")).SerializeToString()
     s.raw("/etcdserverpb.KV/Range", ask, compression=grpc.Compression.Gzip)
+    s.put("a", b"x" * 300_000)
+    s.raw("/etcdserverpb.KV/Range", ask, compression=grpc.Compression.Gzip)
+    s.raw("/etcdserverpb.KV/Range", ask, compression=grpc.Compression.NoCompression)
+    s.raw("/etcdserverpb.KV/Range", ask, compression=grpc.Compression.Deflate)
+    s.raw("/etcdserverpb.KV/Nothing", ask, compression=grpc.Compression.Deflate)
+
+
+@case
+def compressed_requests_within_the_limit(s):
+    for size in (1_000_000, 2_000_000, 3_000_000):
+        put = pb.message("PutRequest", key=s.key("a"), value=bytes(size)).SerializeToString()
+        s.raw("/etcdserverpb.KV/Put", put, compression=grpc.Compression.Gzip)
+    s.range("a", count_only=True)
 
 
 @case(needs="lock")

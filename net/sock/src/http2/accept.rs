@@ -10,13 +10,14 @@ use h2::{Reason, RecvStream};
 use http::header::{ALLOW, CONTENT_TYPE, HOST, X_CONTENT_TYPE_OPTIONS};
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, Request, StatusCode};
-use wire::grpc::Decoder;
+use wire::grpc::{Decoder, Encoding};
 use wire::{Code, Status};
 
 use crate::body::{Body, Kind, Next};
 use crate::chunk::Chunk;
 use crate::conn::Seat;
 use crate::limits::CONNECTION_QUEUE_BYTES_MAX;
+use crate::pack::Packing;
 use crate::reply::{HttpReply, respond};
 use crate::service::{CallHead, CallId, HttpRequest, LeaderNeed, Metadata, Route};
 use crate::slab::{Answer, Call, Sink};
@@ -48,6 +49,7 @@ pub(super) fn accept<S>(
         meter: None,
         owed: 0,
         prefix: None,
+        packing: Packing::Plain,
     };
     // As etcd does it: whatever mentions gRPC goes to the gRPC server, the rest to the HTTP mux.
     if !kind.windows(GRPC.len()).any(|window| window == GRPC) {
@@ -72,7 +74,13 @@ fn grpc<S>(seat: &Seat<S>, parts: &Parts, recv: RecvStream, call: Call) {
             route @ (Route::Unary(_) | Route::Stream(_)) => Ok((head, route)),
         }
     });
-    let decoder = Decoder::new(core.options.message_bytes_max);
+    let encoding = match (&opened, read_encoding(&parts.headers)) {
+        (_, Ok(encoding)) => encoding,
+        (Ok(_), Err(status)) => return refuse_encoding(seat, call, &status),
+        (Err(_), Err(_)) => Encoding::Identity,
+    };
+    let call = Call { packing: Packing::new(encoding), ..call };
+    let decoder = Decoder::new(core.options.message_bytes_max, encoding);
     match opened {
         Err(status) => {
             let call = core.insert(call);
@@ -325,16 +333,25 @@ fn read_head<S>(seat: &Seat<S>, headers: &HeaderMap) -> Result<CallHead, Status>
                 timeout = Some(read_timeout(value)?);
                 continue;
             }
-            "grpc-encoding" => {
-                wire::grpc::check_encoding(Some(&String::from_utf8_lossy(value.as_bytes())))?;
-                continue;
-            }
             _ => continue,
         };
         any = true;
     }
     let metadata = any.then(|| Box::new(metadata));
     Ok(CallHead { peer: seat.line.peer, leader, timeout, metadata })
+}
+
+fn read_encoding(headers: &HeaderMap) -> Result<Encoding, Status> {
+    let named = headers.get("grpc-encoding").map(HeaderValue::as_bytes).unwrap_or_default();
+    wire::grpc::parse_encoding(&String::from_utf8_lossy(named))
+}
+
+/// Says which encodings are known, as gRPC asks of a server (its "Message Encoding").
+fn refuse_encoding<S>(seat: &Seat<S>, call: Call, status: &Status) {
+    call.line.call_finished();
+    if let Sink::Head(mut respond) = call.sink {
+        let _ = respond.send_response(seat.core().heads.encoding_refused(status), true);
+    }
 }
 
 fn read_timeout(value: &HeaderValue) -> Result<Duration, Status> {

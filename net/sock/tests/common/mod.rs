@@ -2,6 +2,8 @@
 //! they do, a diary of what the service was told. Never asserts anything itself.
 #![allow(dead_code)] // Each test file uses its part.
 
+pub mod client;
+
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
