@@ -23,7 +23,7 @@ use crate::plan::{Shape, pace};
 /// The cluster's id, in every run.
 pub const CLUSTER: u64 = 0xc1;
 /// How long a member works on a request.
-const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
+pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// What reaches a process from outside.
 #[derive(Debug)]
@@ -150,6 +150,11 @@ impl Member {
     /// It decided everything up to here.
     pub fn decided(&mut self, revision: i64) {
         self.life.as_mut().expect("it is up").revision = revision;
+    }
+
+    /// The last revision that it decided, or found in its store when it started.
+    pub fn revision(&self) -> i64 {
+        self.life.as_ref().map_or(0, |alive| alive.revision)
     }
 
     /// Whether its process stands still.

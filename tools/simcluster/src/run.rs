@@ -13,6 +13,7 @@ use crate::actor::holder::Holder;
 use crate::actor::watch::Watch;
 use crate::actor::{Book, Open};
 use crate::history::History;
+use crate::member::REQUEST_TIMEOUT;
 use crate::nemesis::Nemesis;
 use crate::oracle::leases::Leases;
 use crate::oracle::order::{self, Replayed};
@@ -249,9 +250,13 @@ impl Run {
             let idle = run.holders.iter().all(Holder::is_idle);
             idle && !run.clients.iter().any(Client::is_busy)
         })?;
-        if !self.holders.is_empty() {
-            self.pass(LEASES_GONE)?;
-        }
+        // What a client gave up may still be done while its member works on it.
+        let rest = if self.holders.is_empty() { REQUEST_TIMEOUT } else { LEASES_GONE };
+        self.pass(rest + Duration::from_secs(1))?;
+        self.until(RECOVERY, "members to agree", |run| {
+            let last = run.world.agreement.last();
+            run.world.ids().into_iter().all(|id| run.world.member(id).revision() == last)
+        })?;
         self.until(RECOVERY, "watches to see everything", |run| {
             let last = run.world.agreement.last();
             run.watches.iter().all(|watch| last <= watch.seen.through())

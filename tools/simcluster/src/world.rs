@@ -422,8 +422,8 @@ impl World {
             Report::Role { term, leader } if leader != 0 => self.agreement.leads(term, leader)?,
             Report::Removed => return Err(format!("member {id} says that it was removed")),
             Report::Broken { what } => return Err(format!("member {id} is broken: {what}")),
-            Report::Initialized { .. }
-            | Report::Serving
+            Report::Initialized { revision, .. } => self.member_mut(id).decided(revision),
+            Report::Serving
             | Report::Role { .. }
             | Report::Checkpointed { .. }
             | Report::Compacted { .. }

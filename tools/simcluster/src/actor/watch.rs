@@ -120,7 +120,9 @@ impl Watch {
         };
         self.streams += 1;
         self.stream = Some(call);
-        self.say(world, call, RequestUnion::CreateRequest(self.seen.resume()));
+        let create = self.seen.resume();
+        world.remark(format_args!("watch {} wants {}", self.at, create.start_revision));
+        self.say(world, call, RequestUnion::CreateRequest(create));
     }
 
     fn say(&self, world: &mut World, call: CallId, request: RequestUnion) {
@@ -131,6 +133,12 @@ impl Watch {
 
     fn take(&mut self, world: &mut World, reply: pb::WatchResponse) -> Result<(), Wrong> {
         let revision = reply.header.as_ref().map_or(0, |header| header.revision);
+        let range: Vec<i64> =
+            reply.events.iter().filter_map(|event| Some(event.kv.as_ref()?.mod_revision)).collect();
+        world.remark(format_args!(
+            "watch {} from {} at {revision}: created {}, compacted {}, {range:?}",
+            self.at, self.member, reply.created, reply.compact_revision
+        ));
         if reply.created {
             self.seen.created(revision);
             return Ok(());
