@@ -17,5 +17,5 @@ pub mod run;
 pub mod world;
 
 pub use ringleader_sim::Planted;
-pub use run::{Failure, Summary, run};
+pub use run::{Failure, Summary, run, run_shaped};
 pub use world::Voice;

@@ -14,6 +14,8 @@ use crate::world::{Actor, World};
 const DOWN_MS: u64 = 3000;
 /// Longest time that a process stands still.
 const PAUSE_MS: u64 = 4000;
+/// Rivals are left alone for so long: until both have stood for election.
+const ELECTION_REST: Duration = Duration::from_millis(2500);
 
 /// Who makes trouble.
 pub struct Nemesis {
@@ -26,13 +28,17 @@ impl Nemesis {
     /// Somebody who begins at once.
     pub fn new(world: &mut World, dice: Prng) -> Nemesis {
         let mut nemesis = Nemesis { dice, done: Vec::new() };
-        nemesis.sleep(world);
+        nemesis.sleep(world, Duration::ZERO);
         nemesis
     }
 
     /// Makes the next trouble.
     pub fn act(&mut self, world: &mut World) {
+        let mut rest = Duration::ZERO;
         if let Some(trouble) = self.choose(world) {
+            if trouble == Trouble::Rivals {
+                rest = ELECTION_REST;
+            }
             match self.done.iter_mut().find(|(done, _)| *done == trouble) {
                 Some((_, count)) => *count += 1,
                 None => self.done.push((trouble, 1)),
@@ -40,7 +46,7 @@ impl Nemesis {
             world.remark(format_args!("trouble: {trouble:?}"));
             self.make(world, trouble);
         }
-        self.sleep(world);
+        self.sleep(world, rest);
     }
 
     /// Only these members are looked after: they are up, go on and reach each other, and nobody
@@ -69,10 +75,10 @@ impl Nemesis {
         self.heal_core(world, &all);
     }
 
-    fn sleep(&mut self, world: &mut World) {
+    fn sleep(&mut self, world: &mut World, rest: Duration) {
         let most = world.shape.trouble_every.as_nanos() as u64;
         let wait = Duration::from_nanos(1 + self.dice.below(most));
-        world.wake(wait, Actor::Nemesis, 0);
+        world.wake(rest + wait, Actor::Nemesis, 0);
     }
 
     fn choose(&mut self, world: &World) -> Option<Trouble> {
@@ -110,6 +116,7 @@ impl Nemesis {
                 world.network.reset(other, victim);
             }
             Trouble::Heal => world.network.heal_among(&all),
+            Trouble::Rivals => return self.rivals(world, victim, &others),
         }
         // Cuts never pile up for long, or nothing would ever be written.
         if self.dice.chance(300) {
@@ -136,6 +143,24 @@ impl Nemesis {
         };
         world.crash(victim);
         world.start(victim, ending);
+    }
+
+    /// Everybody starts over, but for those whose votes are not needed. The third member's vote
+    /// decides, and its power goes after one of its first notes.
+    fn rivals(&mut self, world: &mut World, third: u64, others: &[u64]) {
+        let away = Duration::from_millis(4 * DOWN_MS / 3);
+        world.network.heal_among(&world.ids());
+        for id in world.ids() {
+            world.crash(id);
+        }
+        for id in &others[2..] {
+            world.start_after(away, *id);
+        }
+        world.network.cut(others[0], others[1]);
+        world.network.cut(others[1], others[0]);
+        world.start(others[0], Ending::Open);
+        world.start(others[1], Ending::Open);
+        world.start(third, Ending::Sends(1 + self.dice.below(5)));
     }
 
     fn split(&mut self, world: &mut World, all: &[u64]) {

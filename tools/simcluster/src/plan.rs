@@ -29,10 +29,13 @@ pub enum Trouble {
     Reset,
     /// All cuts heal.
     Heal,
+    /// Two members that do not reach each other want to lead, and a third, which is to decide, dies
+    /// around its vote and is back at once.
+    Rivals,
 }
 
 /// What there may be, in the order of the dice.
-const TROUBLES: [Trouble; 9] = [
+const TROUBLES: [Trouble; 10] = [
     Trouble::Crash,
     Trouble::Doom,
     Trouble::CrashAll,
@@ -42,6 +45,7 @@ const TROUBLES: [Trouble; 9] = [
     Trouble::OneWay,
     Trouble::Reset,
     Trouble::Heal,
+    Trouble::Rivals,
 ];
 
 /// What holds for a whole run.

@@ -90,8 +90,19 @@ struct Run {
 
 /// Runs a seed to its end.
 pub fn run(seed: u64, planted: Planted, voice: Voice) -> Result<Summary, Failure> {
+    run_shaped(seed, planted, voice, |_| {})
+}
+
+/// The same in a shape that was changed after it was drawn, for whoever looks for something.
+pub fn run_shaped(
+    seed: u64,
+    planted: Planted,
+    voice: Voice,
+    change: fn(&mut Shape),
+) -> Result<Summary, Failure> {
     let mut dice = Prng::from_seed(seed);
-    let shape = Shape::draw(&mut dice);
+    let mut shape = Shape::draw(&mut dice);
+    change(&mut shape);
     let shown = format!("{shape:?}");
     let mut run = Run::new(shape, planted, voice, dice);
     run.go().map_err(|what| {

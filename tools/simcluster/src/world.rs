@@ -381,7 +381,8 @@ impl World {
             Ok(()) => Ok(()),
             Err(End::Crash) => {
                 self.crash(id);
-                let wait = Duration::from_millis(self.dice.below(2000));
+                let most = if self.dice.chance(500) { 40 } else { 2000 };
+                let wait = Duration::from_millis(self.dice.below(most));
                 self.start_after(wait, id);
                 Ok(())
             }

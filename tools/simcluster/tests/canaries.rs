@@ -1,29 +1,42 @@
 //! Plants bugs and holds the simulator to finding them; and holds it to its word that a seed
 //! replays. A simulator that finds nothing proves nothing.
 
-use ringleader_simcluster::{Planted, Voice, run};
+use std::time::Duration;
+
+use ringleader_simcluster::plan::{Shape, Trouble};
+use ringleader_simcluster::{Planted, Voice, run, run_shaped};
 
 /// The first seed that catches the bug; a panic of a member's own asserts catches it too.
-fn caught_by(planted: Planted, seeds: std::ops::Range<u64>) -> Option<u64> {
+fn caught_by(planted: Planted, seeds: std::ops::Range<u64>, shape: fn(&mut Shape)) -> Option<u64> {
     seeds.into_iter().find(|seed| {
-        let run = std::panic::catch_unwind(|| run(*seed, planted, Voice::Silent));
+        let run = std::panic::catch_unwind(|| run_shaped(*seed, planted, Voice::Silent, shape));
         !matches!(run, Ok(Ok(_)))
     })
 }
 
 #[test]
 fn an_acknowledgement_before_the_flush_is_durable_is_caught() {
-    assert!(caught_by(Planted::AckBeforeDurable, 1..40).is_some());
+    assert!(caught_by(Planted::AckBeforeDurable, 1..100, |_| {}).is_some());
 }
 
 #[test]
 fn a_linearizable_read_that_asked_nobody_is_caught() {
-    assert!(caught_by(Planted::ReadWithoutRound, 1..40).is_some());
+    assert!(caught_by(Planted::ReadWithoutRound, 1..40, |_| {}).is_some());
 }
 
 #[test]
 fn a_forgotten_vote_is_caught() {
-    assert!(caught_by(Planted::ForgetVote, 1..40).is_some());
+    // Nothing but elections between rivals: a vote that is given twice must meet its moment.
+    let shape = |shape: &mut Shape| {
+        shape.members = 3;
+        shape.clients = 1;
+        shape.holders = 0;
+        shape.latency = Duration::from_millis(1);
+        shape.storm = Duration::from_secs(20);
+        shape.trouble_every = Duration::from_millis(200);
+        shape.troubles = vec![Trouble::Rivals];
+    };
+    assert!(caught_by(Planted::ForgetVote, 1..200, shape).is_some());
 }
 
 #[test]
