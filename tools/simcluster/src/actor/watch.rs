@@ -1,6 +1,7 @@
 //! Owns one watch and the streams that carry it, one after another: when one breaks, another member
 //! is asked to go on from the revision after the last that was seen.
-//! Never judges what it did not see. Invariant: what arrives on a stream that was left is not heard.
+//! Never judges what it did not see. Invariant: what arrives on a stream that was left is not
+//! heard.
 
 use std::time::Duration;
 
