@@ -79,9 +79,8 @@ impl History {
     /// The highest compaction that was asked for before this moment.
     pub fn compaction_asked(&self, before: Stamp) -> i64 {
         let asked = self.ops.iter().filter(|op| op.called.order < before.order);
-        let revisions = asked.filter_map(|op| match &op.request {
-            Request::Compact(compact) => Some(compact.revision),
-            _ => None,
+        let revisions = asked.filter_map(|op| {
+            if let Request::Compact(compact) = &op.request { Some(compact.revision) } else { None }
         });
         revisions.max().unwrap_or(-1)
     }

@@ -263,16 +263,15 @@ fn attach(
     request: &Request,
 ) -> Result<(), Wrong> {
     let mut needed = Vec::new();
-    match request {
-        Request::Put(put) => needed.push(put.lease),
-        Request::Txn(txn) => {
-            let parts = txn.success.iter().chain(&txn.failure);
-            needed.extend(parts.filter_map(|part| match &part.request {
-                Some(Part::RequestPut(put)) => Some(put.lease),
-                _ => None,
-            }));
+    if let Request::Put(put) = request {
+        needed.push(put.lease);
+    }
+    if let Request::Txn(txn) = request {
+        for part in txn.success.iter().chain(&txn.failure) {
+            if let Some(Part::RequestPut(put)) = &part.request {
+                needed.push(put.lease);
+            }
         }
-        _ => {}
     }
     for id in needed.into_iter().filter(|id| *id != 0) {
         if dead.contains(&id) || !leases.is_known(id) {
@@ -297,7 +296,13 @@ fn touches(request: &Request, key: &Bytes) -> bool {
                 Some(Part::RequestRange(_)) | None => false,
             })
         }
-        _ => false,
+        Request::Range(_)
+        | Request::Compact(_)
+        | Request::LeaseGrant(_)
+        | Request::LeaseRevoke(_)
+        | Request::LeaseKeepAlive(_)
+        | Request::LeaseTimeToLive(_)
+        | Request::LeaseLeases(_) => false,
     }
 }
 
