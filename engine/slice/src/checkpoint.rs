@@ -68,10 +68,10 @@ impl Slice {
         let compact = self.compact;
         if let Some(history) = self.past.get() {
             history.freeze(generation);
-            // Only now, see `Slice::compact`: points inside the compacted transaction have been
-            // readable for as long as it took to come here.
-            history.compact(compact);
         }
+        // Only now, see `Slice::compact`: points inside the compacted transaction have been readable
+        // for as long as it took to come here.
+        self.release_past();
         let frozen = Frozen { generation, applied: self.stream.applied, compact };
         self.checkpoint = Checkpoint::Writing { frozen, tree_wrote: TreeWrote::Nothing };
     }

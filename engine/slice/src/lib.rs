@@ -16,12 +16,14 @@ mod checkpoint;
 mod count;
 mod io;
 mod past;
+mod pins;
 mod range;
 mod reads;
 mod request;
 mod root;
 mod slice;
 
+pub use pins::{PinId, PinTooLate};
 pub use request::{Fields, Item, KeyRange, Prev, RangeEnd, ReadId, ReadRequest, ReadResult};
 pub use root::{BadRoot, SliceRoot};
 pub use slice::{

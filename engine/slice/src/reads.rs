@@ -194,12 +194,12 @@ impl Slice {
 
     /// Is the point below what can be answered rightly?
     fn is_compacted(&mut self, floor: Rev) -> bool {
-        let compact = self.compact;
+        let is_over = floor.main < self.compact && !self.pins.keep(floor.main);
         let history = self.past.get();
         history.is_some_and(|history| {
             // Tombstones up to the history's own mark may be purged: points inside that very
             // transaction are over too.
-            floor.main < compact || floor < Rev::end_of(history.compacted())
+            is_over || floor < Rev::end_of(history.compacted())
         })
     }
 }

@@ -11,6 +11,7 @@ use crate::background::{Purge, Relocate, Scrub};
 use crate::checkpoint::Checkpoint;
 use crate::io::{Io, Op, Waiter};
 use crate::past::Past;
+use crate::pins::Pins;
 use crate::reads::Reads;
 use crate::request::{ReadId, ReadRequest, ReadResult};
 use crate::root::SliceRoot;
@@ -215,6 +216,7 @@ pub struct Slice {
     pub(crate) options: Options,
     pub(crate) tree: tree::Tree,
     pub(crate) past: Past,
+    pub(crate) pins: Pins,
     pub(crate) io: Io,
     pub(crate) stream: Stream,
     pub(crate) reads: Reads,
@@ -263,6 +265,7 @@ impl Slice {
             options,
             tree,
             past,
+            pins: Pins::new(compact),
             io: Io::new(),
             stream: Stream::new(applied),
             reads: Reads::new(),

@@ -24,7 +24,7 @@ fn a_slice_agrees_with_the_list_of_its_changes_for_many_seeds() {
 }
 
 fn run_seeds(seeds: std::ops::Range<u64>) {
-    let (mut answers, mut compacted, mut checkpoints) = (0, 0, 0);
+    let (mut answers, mut compacted, mut checkpoints, mut pinned) = (0, 0, 0, 0);
     for seed in seeds {
         let mut world = World::new(seed, TINY);
         world.disk.no_space = if seed % 3 == 0 { 100 } else { 0 };
@@ -41,8 +41,12 @@ fn run_seeds(seeds: std::ops::Range<u64>) {
         answers += world.answers;
         compacted += world.compacted_answers;
         checkpoints += world.checkpoints;
+        pinned += world.pinned_answers;
     }
-    println!("{answers} answers, {compacted} compacted, {checkpoints} checkpoints");
+    println!(
+        "{answers} answers, {compacted} compacted, {pinned} pinned, {checkpoints} checkpoints"
+    );
+    assert!(20 < pinned);
     assert!(3000 < answers);
     assert!(compacted < answers / 2);
     assert!(50 < checkpoints);
@@ -106,6 +110,49 @@ fn points_inside_the_compacted_transaction_end_with_the_next_freeze() {
     assert_eq!(world.compacted_answers, 2);
     check_all(&mut world, Rev::end_of(main));
     assert_eq!(world.compacted_answers, 2);
+}
+
+#[test]
+fn a_pin_keeps_the_past_until_it_is_given_back() {
+    let mut world = World::new(29, TINY);
+    for _ in 0..150 {
+        world.batch();
+    }
+    checkpoint(&mut world);
+    let half = world.main / 2;
+    let pin = world.pin(half).expect("nothing was compacted");
+    world.delete_most();
+    world.pass();
+    world.compact_to(world.main);
+    for _ in 0..3 {
+        checkpoint(&mut world);
+    }
+    for main in [half, half + 1, world.main - 2] {
+        check_all(&mut world, Rev::end_of(main));
+    }
+    let (from, to) = (Rev::new(half + 1, 0), world.main);
+    let history = ReadRequest::History {
+        from,
+        to,
+        keys: Vec::new(),
+        limit_bytes: usize::MAX,
+        prev: Prev::Wanted,
+    };
+    world.ask_for(history);
+    world.settle();
+    assert_eq!(world.compacted_answers, 0);
+    assert_ne!(world.slice.stats().total, world.slice.stats().live);
+    world.pins.clear();
+    world.slice.unpin(pin);
+    assert_eq!(world.pin(half), None);
+    // It goes without a freeze between; the files go with the next one.
+    world.settle();
+    checkpoint(&mut world);
+    let stats = world.slice.stats();
+    assert_eq!((stats.total, stats.history.map(|past| past.file_bytes)), (stats.live, Some(0)));
+    check_all(&mut world, Rev::end_of(half));
+    assert_eq!(world.compacted_answers, 2);
+    assert_eq!(world.broken, None);
 }
 
 #[test]

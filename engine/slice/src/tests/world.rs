@@ -59,6 +59,9 @@ pub(crate) struct World {
     pub broken: Option<Failure>,
     has_no_space: bool,
     pub purged: BTreeSet<i64>,
+    /// Pins that are held, and from where on they keep the past.
+    pub pins: BTreeMap<PinId, i64>,
+    pub pinned_answers: u64,
 }
 
 impl World {
@@ -88,6 +91,8 @@ impl World {
             broken: None,
             has_no_space: false,
             purged: BTreeSet::new(),
+            pins: BTreeMap::new(),
+            pinned_answers: 0,
         }
     }
 
@@ -193,8 +198,40 @@ impl World {
         }
     }
 
+    /// Pins the past from somewhere around the compact revision on, or gives a pin back.
+    fn turn_pin(&mut self) {
+        if self.pins.len() < 3 && self.dice.chance(500) {
+            let low = (self.compact - 3).max(0);
+            let main = low + self.dice.below((self.main - low) as u64 + 1) as i64;
+            self.pin(main);
+        } else if let Some((pin, _)) = self.pins.pop_first() {
+            self.slice.unpin(pin);
+        }
+    }
+
+    /// Tries to; what was logically compacted may still be there.
+    pub fn pin(&mut self, main: i64) -> Option<PinId> {
+        self.read_next += 1;
+        let pin = PinId(self.read_next);
+        match self.slice.pin(pin, main) {
+            Ok(()) => {
+                self.pins.insert(pin, main);
+                Some(pin)
+            }
+            Err(PinTooLate { compact }) => {
+                assert!(main < compact, "{main} is not compacted yet: {compact}");
+                None
+            }
+        }
+    }
+
+    fn is_kept(&self, point: Rev) -> bool {
+        self.pins.values().any(|main| Rev::end_of(*main) <= point)
+    }
+
     fn point(&mut self) -> Rev {
-        let low = (self.compact - 3).max(1);
+        let pinned = self.pins.values().min().copied().unwrap_or(i64::MAX);
+        let low = (self.compact.min(pinned) - 3).max(1);
         let main = match self.dice.below(4) {
             0 => self.main,
             1 => self.slice.applied(),
@@ -310,6 +347,7 @@ impl World {
         self.announced = None;
         self.has_no_space = false;
         self.purged.clear();
+        self.pins.clear();
         let position = match self.committed {
             Some((root, position)) => {
                 self.slice = Slice::open(SLICE, self.options, root);
@@ -357,7 +395,8 @@ impl World {
             60..160 => self.ask(),
             160..163 => self.cancel(),
             163..168 => self.compact(),
-            168..185 => self.freeze(),
+            168..171 => self.turn_pin(),
+            171..185 => self.freeze(),
             185..187 => self.crash(),
             187..220 => self.manifest_step(),
             220..440 => drop(self.step_slice()),
@@ -432,11 +471,16 @@ impl World {
             self.compacted_answers += 1;
             assert_eq!(told, compact);
             assert!(floor < Rev::end_of(compact), "{request:?} at {compact}");
+            assert!(!self.is_kept(floor), "{request:?} at {compact}, pins {:?}", self.pins);
             return;
         }
         // History goes on being read below the mark until its records are dropped.
         let follows = matches!(request, ReadRequest::History { .. });
-        assert!(follows || compact <= floor.main, "{request:?} at {compact}");
+        if !follows && floor.main < compact {
+            let is_pinned = self.pins.values().any(|main| *main <= floor.main);
+            assert!(is_pinned, "{request:?} at {compact}, pins {:?}", self.pins);
+            self.pinned_answers += 1;
+        }
         match (request, result) {
             (
                 ReadRequest::Range { keys, at, limit, limit_bytes, fields },
