@@ -79,3 +79,7 @@ pub const WATCH_JOBS: usize = 2;
 pub const WATCH_JOB_WATCHES: usize = 1024;
 /// Watches of one shard; at 400 bytes each.
 pub const WATCHES_PER_SHARD: usize = 16 << 20;
+
+/// Who takes nothing of a snapshot or a large range for so long loses it: the past that it reads is
+/// kept from compaction meanwhile.
+pub const READER_STALL_NS: u64 = 300_000_000_000;

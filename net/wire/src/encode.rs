@@ -264,6 +264,29 @@ impl RangeTail {
     }
 }
 
+/// What stands before the pairs of a `RangeStreamResponse`: the length of the range reply inside
+/// it, and its header, which only the last message has.
+#[derive(Clone, Copy, Debug)]
+pub struct RangePage {
+    /// The header, in the last message.
+    pub header: Option<Header>,
+    /// Size of the pairs and the tail behind it.
+    pub rest_bytes: usize,
+}
+
+impl RangePage {
+    /// The beginning of the message.
+    pub fn to_bytes(&self) -> Bytes {
+        let header_len = self.header.map_or(0, |header| header.field_len());
+        let mut out = BytesMut::with_capacity(KEYED_BYTES_MAX + header_len);
+        put_nested(&mut out, 1, header_len + self.rest_bytes);
+        if let Some(header) = self.header {
+            header.put_field(&mut out);
+        }
+        out.freeze()
+    }
+}
+
 /// What happened to one key, as a watch tells it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EventKind {

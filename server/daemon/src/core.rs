@@ -305,6 +305,15 @@ impl Core {
                 }
                 self.feel(call, pressure);
             }
+            ShardEffect::Begin { call, message_bytes } => {
+                self.tally.sent(call, message_bytes as usize);
+                let pressure = self.hub.begin(outer(call), message_bytes);
+                self.feel(call, pressure);
+            }
+            ShardEffect::Part { call, part } => {
+                let pressure = self.hub.part(outer(call), part);
+                self.feel(call, pressure);
+            }
             ShardEffect::Finish { call } => {
                 self.tally.ended(call, Code::Ok, now);
                 self.hub.finish(outer(call), &wire::Status::OK);
@@ -328,7 +337,11 @@ impl Core {
     fn feel(&self, call: CallId, pressure: Pressure) {
         match pressure {
             Pressure::Room => {}
-            Pressure::Gone => self.tally.ended(call, Code::Canceled, self.now()),
+            Pressure::Gone => {
+                self.tally.ended(call, Code::Canceled, self.now());
+                // The network says nothing more of it: what the shard keeps for it may go.
+                self.shard.borrow_mut().handle(self.now(), ShardEvent::Gone { call });
+            }
             Pressure::Full => {
                 self.shard.borrow_mut().handle(self.now(), ShardEvent::Full { call });
             }

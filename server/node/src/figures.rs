@@ -241,6 +241,8 @@ pub struct ShardFigures {
     pub watch_streams: u64,
     /// Reads under way in slices, now.
     pub reads_open: u64,
+    /// Pins on the past in slices, now.
+    pub pins: u64,
 }
 
 impl ShardFigures {
@@ -255,6 +257,7 @@ impl ShardFigures {
         self.watchers_slow += other.watchers_slow;
         self.watch_streams += other.watch_streams;
         self.reads_open += other.reads_open;
+        self.pins += other.pins;
     }
 }
 

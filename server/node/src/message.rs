@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use base::{Change, Instant, SliceId};
 use bytes::Bytes;
-use slice::{ReadId, ReadRequest, ReadResult};
+use slice::{PinId, PinTooLate, ReadId, ReadRequest, ReadResult};
 use state::{Applied, Kind, MemberRole, MetaChange, Outcome, TxnPlan, ValueAnswer, ValueNeed};
 use wire::ApiError;
 use wire::etcdserverpb as pb;
@@ -391,6 +391,27 @@ pub enum ToShard {
         slice: SliceId,
         /// What came of it.
         result: ReadResult,
+    },
+    /// Another shard wants the past kept from the end of a revision on, in all your slices.
+    Pin {
+        /// Who asks.
+        from: ShardId,
+        /// The name of the pin.
+        pin: PinId,
+        /// The revision.
+        main: i64,
+    },
+    /// Answer to [`ToShard::Pin`].
+    Pinned {
+        /// The name of the pin.
+        pin: PinId,
+        /// It is kept, or some of it is gone.
+        result: Result<(), PinTooLate>,
+    },
+    /// It need not be kept any more.
+    Unpin {
+        /// The name of the pin.
+        pin: PinId,
     },
     /// What every shard knows of the member.
     Facts(Facts),

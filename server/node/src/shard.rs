@@ -14,11 +14,14 @@ mod history;
 mod kv;
 pub mod merge;
 mod partition;
+mod pass;
+mod pins;
 mod points;
 pub mod range;
 mod reads;
 mod reply;
 mod restore;
+mod scroll;
 mod ship;
 mod slices;
 mod slots;
@@ -46,8 +49,10 @@ pub use call::{CallMeta, LeaderNeed};
 use hash::HashQueue;
 use history::HistoryJob;
 pub use partition::{Partition, Side};
+use pins::Pins;
 use points::Points;
 use reads::Reads;
+use scroll::{Flow, Scrolls};
 use slices::Slices;
 use stage::{Presence, Staging};
 use stream::Streams;
@@ -182,7 +187,21 @@ pub enum ShardEffect {
         /// Its end, possibly empty.
         tail: Bytes,
     },
-    /// End a stream well.
+    /// Begin a message that is given in parts: the reply of a unary call that is large.
+    Begin {
+        /// Whose.
+        call: CallId,
+        /// Bytes of all its parts together.
+        message_bytes: u32,
+    },
+    /// The next part of a message that has begun.
+    Part {
+        /// Whose.
+        call: CallId,
+        /// Some of it.
+        part: Bytes,
+    },
+    /// End a stream, or a call whose message was given in parts, well.
     Finish {
         /// Whose.
         call: CallId,
@@ -221,6 +240,8 @@ pub struct Shard {
     streams: Streams,
     histories: BTreeMap<watch::JobId, HistoryJob>,
     walks: Walks,
+    scrolls: Scrolls,
+    pins: Pins,
     hash_queue: HashQueue,
     proposals: Vec<Proposal>,
     seq_seen: u64,
@@ -263,6 +284,8 @@ impl Shard {
             streams: Streams::new(),
             histories: BTreeMap::new(),
             walks: Walks::new(),
+            scrolls: Scrolls::new(),
+            pins: Pins::new(),
             hash_queue: HashQueue::new(),
             proposals: Vec::new(),
             seq_seen: 0,
@@ -289,8 +312,8 @@ impl Shard {
             ShardEvent::Message { call, message } => self.stream_message(now, call, message),
             ShardEvent::HalfClosed { call } => self.half_closed(call),
             ShardEvent::Gone { call } => self.gone(call),
-            ShardEvent::Drained { call } => self.stream_writable(call),
-            ShardEvent::Full { call } => self.stream_blocked(call),
+            ShardEvent::Drained { call } => self.stream_flow(call, Flow::Open),
+            ShardEvent::Full { call } => self.stream_flow(call, Flow::Full { since: now }),
             ShardEvent::Told(message) => self.message(now, message),
             ShardEvent::IoDone { slice, op, result } => self.io_done(slice, op, result),
         }
@@ -364,6 +387,9 @@ impl Shard {
                 self.read_for(from, read, slice, request);
             }
             ToShard::ReadDone { read, slice, result } => self.read_done(read, slice, result),
+            ToShard::Pin { from, pin, main } => self.pin_for(from, pin, main),
+            ToShard::Pinned { pin, result } => self.pinned(pin, result),
+            ToShard::Unpin { pin } => self.unpin_own(pin),
             ToShard::Facts(facts) => self.learn(facts),
             ToShard::Stop => self.stop(),
         }
@@ -376,6 +402,7 @@ impl Shard {
         self.pump_staging();
         self.pump_hub();
         self.pump_walks();
+        self.pump_scrolls();
         if !self.proposals.is_empty() {
             let room = Vec::with_capacity(self.proposals.len());
             let proposals = std::mem::replace(&mut self.proposals, room);

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use base::{Instant, IoError, IoResult, OpId, Prng, SliceId};
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use node::leader::{PeerPlace, Report};
 use node::message::ApplyBatch;
 use node::shard::{CallMeta, LeaderNeed};
@@ -158,6 +158,8 @@ pub struct Member {
     pub trace: Trace,
     /// What it says.
     pub said: Said,
+    /// Replies that come in parts: what has come, and how long they will be.
+    begun: BTreeMap<CallId, (BytesMut, usize)>,
 }
 
 impl Member {
@@ -189,6 +191,7 @@ impl Member {
             fault_seen: 0,
             trace,
             said: Said::default(),
+            begun: BTreeMap::new(),
         };
         member.turn_soon(Machine::Leader);
         (0..cores).for_each(|core| member.at(TICK_MIN, Happening::Tick(ShardId(core))));

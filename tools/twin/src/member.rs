@@ -50,6 +50,11 @@ pub enum Heard {
     Finished,
 }
 
+struct Begun {
+    bytes: BytesMut,
+    whole: usize,
+}
+
 enum Letter {
     ToLeader(ToLeader),
     ToShard(ToShard),
@@ -77,6 +82,10 @@ pub struct Member {
     letters: BTreeMap<(u16, u16), VecDeque<Letter>>,
     pending: Vec<Pending>,
     heard: VecDeque<(CallId, Heard)>,
+    /// Replies that come in parts.
+    begun: BTreeMap<CallId, Begun>,
+    /// Calls whose client stops reading, after so many bytes more.
+    slow: BTreeMap<CallId, usize>,
     next_call: u64,
     serving: bool,
     broken: Option<String>,
@@ -105,6 +114,8 @@ impl Member {
             letters: BTreeMap::new(),
             pending: Vec::new(),
             heard: VecDeque::new(),
+            begun: BTreeMap::new(),
+            slow: BTreeMap::new(),
             next_call: 0,
             serving: false,
             broken: None,
@@ -137,6 +148,8 @@ impl Member {
         }
         self.letters.clear();
         self.heard.clear();
+        self.begun.clear();
+        self.slow.clear();
         self.serving = false;
         let seed = self.dice.next_u64();
         (self.leader, self.shards) = machines(self.shape, self.now, seed, &self.disk);
@@ -188,6 +201,27 @@ impl Member {
         self.heard.pop_front()
     }
 
+    /// The client of a call stops reading once it has so many bytes, until the call is drained.
+    pub fn slow_down(&mut self, call: CallId, after_bytes: usize) {
+        self.slow.insert(call, after_bytes);
+    }
+
+    /// Has it stopped?
+    pub fn is_full(&self, call: CallId) -> bool {
+        self.slow.get(&call) == Some(&0)
+    }
+
+    /// One turn of every core, then one thing from outside. False if nothing was left to do.
+    pub fn step(&mut self) -> bool {
+        let any = self.turns();
+        self.outside() || any
+    }
+
+    /// Pins on the past, of all shards together.
+    pub fn pins(&self) -> u64 {
+        self.shards.iter().map(|shard| shard.figures().pins).sum()
+    }
+
     /// Works off everything.
     pub fn settle(&mut self) {
         while self.step() {}
@@ -225,12 +259,6 @@ impl Member {
     fn name_call(&mut self) -> CallId {
         self.next_call += 1;
         CallId(self.next_call)
-    }
-
-    /// One turn of every core, then one thing from outside. False if nothing was left to do.
-    fn step(&mut self) -> bool {
-        let any = self.turns();
-        self.outside() || any
     }
 
     /// One turn of every core. False if none had anything to do.
@@ -311,14 +339,37 @@ impl Member {
     fn shard_effect(&mut self, core: u16, effect: ShardEffect) {
         match effect {
             ShardEffect::Reply { call, message } => self.told(call, Heard::Reply(message)),
-            ShardEffect::Fail { call, error } => self.told(call, Heard::Failed(error)),
-            ShardEffect::Send { call, message } => self.told(call, Heard::Message(message)),
+            ShardEffect::Fail { call, error } => {
+                self.begun.remove(&call);
+                self.told(call, Heard::Failed(error));
+            }
+            ShardEffect::Send { call, message } => {
+                self.read(core, call, message.len());
+                self.told(call, Heard::Message(message));
+            }
             ShardEffect::SendParts { call, head, tail } => {
                 let mut whole = BytesMut::from(&head[..]);
                 whole.extend_from_slice(&tail);
+                self.read(core, call, whole.len());
                 self.told(call, Heard::Message(whole.freeze()));
             }
-            ShardEffect::Finish { call } => self.told(call, Heard::Finished),
+            ShardEffect::Begin { call, message_bytes } => {
+                let begun = Begun { bytes: BytesMut::new(), whole: message_bytes as usize };
+                assert!(self.begun.insert(call, begun).is_none(), "one message at a time");
+            }
+            ShardEffect::Part { call, part } => {
+                let begun = self.begun.get_mut(&call).expect("a part follows a beginning");
+                begun.bytes.extend_from_slice(&part);
+                assert!(begun.bytes.len() <= begun.whole);
+                self.read(core, call, part.len());
+            }
+            ShardEffect::Finish { call } => {
+                let heard = self.begun.remove(&call).map_or(Heard::Finished, |begun| {
+                    assert_eq!(begun.bytes.len(), begun.whole, "as long as was announced");
+                    Heard::Reply(begun.bytes.freeze())
+                });
+                self.told(call, heard);
+            }
             ShardEffect::ToLeader(message) if core == 0 => {
                 let event = LeaderEvent::From { shard: ShardId(0), message };
                 self.leader.handle(self.now, event);
@@ -331,6 +382,15 @@ impl Member {
                 let owner = Owner::Slice(ShardId(core), slice);
                 self.pending.push(Pending { owner, op, request });
             }
+        }
+    }
+
+    /// A client reads, or has enough of it.
+    fn read(&mut self, core: u16, call: CallId, bytes: usize) {
+        let Some(room) = self.slow.get_mut(&call).filter(|room| 0 < **room) else { return };
+        *room = room.saturating_sub(bytes);
+        if *room == 0 {
+            self.event(ShardId(core), ShardEvent::Full { call });
         }
     }
 

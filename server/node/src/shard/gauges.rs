@@ -14,6 +14,7 @@ impl Shard {
             watchers_slow: self.hub.watchers_away() as u64,
             watch_streams: self.hub.streams() as u64,
             reads_open: self.slices.iter().map(|slice| slice.stats().reads as u64).sum(),
+            pins: self.slices.iter().map(|slice| slice.pinned() as u64).sum(),
             ..self.counts
         }
     }

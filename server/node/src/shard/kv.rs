@@ -5,6 +5,7 @@
 
 use std::time::Duration;
 
+use base::limits::READER_STALL_NS;
 use base::{Instant, Rev};
 use bytes::Bytes;
 use prost::Message;
@@ -18,6 +19,7 @@ use super::range::{Columns, Filter, RangeSpec};
 use super::reads::Purpose;
 use super::reply::{self, ReplyPlan};
 use super::stage::Presence;
+use super::stream::Stream;
 use super::{Shard, ShardEffect};
 use crate::message::{CallId, OutcomeAt, Proposal, Question, ToLeader};
 
@@ -281,6 +283,25 @@ impl Shard {
         self.reply(call, Bytes::from(message));
     }
 
+    /// Whoever takes nothing of a reply for so long loses it: the past is kept for him meanwhile.
+    fn end_stalled(&mut self, now: Instant) {
+        let Some(deadline) = now.0.checked_sub(READER_STALL_NS).map(Instant) else { return };
+        for call in self.scrolls.stalled(deadline) {
+            self.end_scroll(call, Some(ApiError::Timeout.into()));
+        }
+        let stalled = self.streams.iter().filter(|(_, stream)| match stream {
+            Stream::Snapshot { flow } => flow.is_stalled(deadline),
+            Stream::Watch { .. }
+            | Stream::KeepAlive { .. }
+            | Stream::Expecting(_)
+            | Stream::Scrolling
+            | Stream::Health => false,
+        });
+        for call in stalled.map(|(call, _)| *call).collect::<Vec<CallId>>() {
+            self.end_stream(call, Some(ApiError::Timeout.into()));
+        }
+    }
+
     /// Calls that waited longer than the server's own limit get etcd's timeout. Looks at them only
     /// now and then.
     pub(super) fn expire_calls(&mut self, now: Instant) {
@@ -298,6 +319,7 @@ impl Shard {
         for call in self.points.watches_older_than(deadline) {
             self.end_stream(call, Some(ApiError::Timeout.into()));
         }
+        self.end_stalled(now);
         // Requests of those who left need not stay until a leader answers.
         let (calls, streams) = (&self.calls, &self.streams);
         self.points.retain(|joined| match joined.point {

@@ -1,5 +1,5 @@
-//! Owns the pins that this shard holds on the slices of all shards, for those who read one point for
-//! long: snapshots, stores on their way to a peer, large ranges.
+//! Owns the pins that this shard holds on the slices of all shards, for those who read one point
+//! for long: snapshots, stores on their way to a peer, large ranges.
 //! Reads nothing. Invariant: a pin is held on every slice that holds keys, or on none once its
 //! holder knows; whoever stops reading gives it back, however that came.
 //!
@@ -11,7 +11,7 @@ use slice::{PinId, PinTooLate};
 
 use super::walks::WalkId;
 use super::{Shard, ShardEffect};
-use crate::message::{ShardId, ToShard};
+use crate::message::{CallId, ShardId, ToShard};
 
 /// Numbers of one shard; what stands above them is the shard.
 const NUMBER_BITS: u32 = 48;
@@ -21,8 +21,8 @@ const NUMBER_BITS: u32 = 48;
 pub enum Holder {
     /// A walk.
     Walk(WalkId),
-    /// A large range.
-    Scroll(u64),
+    /// A reply that is read while it is sent.
+    Scroll(CallId),
 }
 
 /// Pins that not every shard has confirmed.
@@ -87,7 +87,7 @@ impl Shard {
         self.busy = true;
         match holder {
             Holder::Walk(walk) => self.walk_pinned(walk, late),
-            Holder::Scroll(scroll) => self.scroll_pinned(scroll, late),
+            Holder::Scroll(call) => self.scroll_pinned(call, late),
         }
     }
 
@@ -110,7 +110,8 @@ impl Shard {
         self.slices.iter_mut().for_each(|(_, slice)| slice.unpin(pin));
     }
 
-    fn others(&self) -> impl Iterator<Item = ShardId> + use<> {
+    /// All shards but this one.
+    pub(super) fn others(&self) -> impl Iterator<Item = ShardId> + use<> {
         let own = self.config.id;
         (0..self.config.partition.shards).map(ShardId).filter(move |shard| *shard != own)
     }

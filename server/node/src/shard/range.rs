@@ -1,13 +1,15 @@
-//! Owns one range read over all slices: what to ask for, and the rows, count and flag of its reply.
-//! Never asks itself; the shard carries its wants. Invariant: the rows are those of one point of
-//! the history, whatever happens meanwhile.
+//! Owns what a range read gives: the request in our words, the rows of a reply that is built whole,
+//! and their order. Never asks itself; the shard carries its asks. Invariant: what is kept is what
+//! the reply needs, not what was read.
 
 use base::{Rev, SliceId};
 use bytes::Bytes;
+use slice::ReadRequest;
 use state::Span;
 use wire::etcdserverpb as pb;
 
-use super::merge::{Merge, Row, Want};
+use super::merge::Row;
+use super::pass::{Pass, Totals};
 
 /// What a range read should give.
 #[derive(Clone, Debug)]
@@ -91,7 +93,8 @@ impl Filter {
         self.modified == (0, 0) && self.created == (0, 0)
     }
 
-    fn passes(&self, row: &Row) -> bool {
+    /// Is this row wanted?
+    pub fn passes(&self, row: &Row) -> bool {
         let within = |value: i64, (min, max): (i64, i64)| {
             (min == 0 || value >= min) && (max == 0 || value <= max)
         };
@@ -125,7 +128,7 @@ impl RangeSpec {
     }
 
     /// Rows read before an early cut: etcd reads one more than the limit before it sorts.
-    fn fetch_max(&self) -> usize {
+    pub fn fetch_max(&self) -> usize {
         self.limit + usize::from(self.sort.is_some())
     }
 
@@ -138,7 +141,7 @@ impl RangeSpec {
     /// Can rows be cut off while reading? They can if they come in the order of the reply; and, as
     /// etcd has it, also if they are sorted without an order being named: then the limit acts
     /// first.
-    fn cuts_early(&self) -> bool {
+    pub fn cuts_early(&self) -> bool {
         let named = self.sort.is_some_and(|sort| sort.order == Order::Named);
         self.limit > 0 && !named && self.filter.is_open()
     }
@@ -167,127 +170,83 @@ pub struct RangeOutput {
     pub more: bool,
 }
 
-/// One range read under way.
+/// One range read under way, its rows kept until all are there.
 #[derive(Debug)]
 pub struct RangeJob {
-    spec: RangeSpec,
-    merge: Option<Merge>,
-    output: RangeOutput,
-    // Slices whose count is still missing, when counts are asked for apart from rows.
-    counts: Counts,
-}
-
-#[derive(Debug)]
-enum Counts {
-    FromRows,
-    ToAsk(Vec<SliceId>),
-    Missing(usize),
-}
-
-/// A question to a slice.
-#[derive(Debug)]
-pub enum Ask {
-    /// Rows from a key on, at most so many.
-    Rows {
-        /// Whom and where.
-        want: Want,
-        /// Most rows; `None` is as many as fit.
-        rows_max: Option<usize>,
-    },
-    /// How many live keys there are.
-    Count(SliceId),
+    pass: Pass,
+    rows: Vec<Row>,
+    bytes: usize,
 }
 
 impl RangeJob {
     /// Begins; `slices` are those that may hold keys of the span.
     pub fn new(spec: RangeSpec, slices: &[SliceId]) -> RangeJob {
-        let wants_rows = spec.columns != Columns::Count;
-        let apart = !wants_rows || spec.cuts_early();
-        RangeJob {
-            merge: wants_rows.then(|| Merge::new(slices.iter().copied())),
-            counts: if apart { Counts::ToAsk(slices.to_vec()) } else { Counts::FromRows },
-            output: RangeOutput::default(),
-            spec,
-        }
+        RangeJob { pass: Pass::new(spec, slices), rows: Vec::new(), bytes: 0 }
     }
 
     /// What is read.
     pub fn spec(&self) -> &RangeSpec {
-        &self.spec
+        self.pass.spec()
+    }
+
+    /// Bytes of the rows that are kept.
+    pub fn bytes(&self) -> usize {
+        self.bytes
     }
 
     /// What should be asked now. Each question is given once.
-    pub fn asks(&mut self) -> Vec<Ask> {
-        let mut asks = Vec::new();
-        if let Counts::ToAsk(slices) = &mut self.counts {
-            let slices = std::mem::take(slices);
-            self.counts = Counts::Missing(slices.len());
-            asks.extend(slices.into_iter().map(Ask::Count));
-        }
-        let rows_max = self
-            .spec
-            .cuts_early()
-            .then(|| self.spec.fetch_max().saturating_sub(self.output.rows.len()));
-        if let Some(merge) = &mut self.merge
-            && rows_max != Some(0)
-        {
-            asks.extend(merge.wants().into_iter().map(|want| Ask::Rows { want, rows_max }));
-        }
-        asks
+    pub fn asks(&mut self) -> Vec<(SliceId, ReadRequest)> {
+        self.pass.asks()
     }
 
     /// Takes a slice's count.
     pub fn counted(&mut self, count: u64) {
-        let Counts::Missing(missing) = &mut self.counts else {
-            panic!("a count that nobody asked for");
-        };
-        *missing -= 1;
-        self.output.count += i64::try_from(count).expect("keys are counted in i64");
+        self.pass.counted(count);
     }
 
     /// Takes a slice's rows; `resume` tells where it goes on.
     pub fn supply(&mut self, slice: SliceId, rows: Vec<Row>, resume: Option<Bytes>) {
-        let merge = self.merge.as_mut().expect("rows were asked for");
-        merge.supply(slice, rows, resume);
-        while let Some(row) = merge.pop() {
-            if self.spec.cuts_early() && self.output.rows.len() == self.spec.fetch_max() {
-                break;
-            }
-            if matches!(self.counts, Counts::FromRows) {
-                self.output.count += 1;
-            }
-            if self.spec.filter.passes(&row) {
-                self.output.rows.push(row);
-            }
+        self.pass.supply(slice, rows, resume);
+        while let Some(row) = self.pass.pop() {
+            self.bytes += row_bytes(&row);
+            self.rows.push(row);
+            self.prune();
+        }
+    }
+
+    /// A sorted reply with a limit needs no more rows than that: of those that are equal the first
+    /// ones by key stay, as they would if all were sorted at once.
+    fn prune(&mut self) {
+        let (Some(sort), limit) = (self.spec().sort, self.spec().limit) else { return };
+        if 0 < limit && 2 * limit.max(PRUNE_ROWS) <= self.rows.len() {
+            sort_rows(&mut self.rows, sort);
+            self.rows.truncate(limit);
+            self.bytes = self.rows.iter().map(row_bytes).sum();
         }
     }
 
     /// The reply's content once nothing is missing.
     pub fn finish(&mut self) -> Option<RangeOutput> {
-        let counted = match &self.counts {
-            Counts::FromRows => true,
-            Counts::ToAsk(slices) => slices.is_empty(),
-            Counts::Missing(missing) => *missing == 0,
-        };
-        let full = self.spec.cuts_early() && self.output.rows.len() == self.spec.fetch_max();
-        let rows = full || self.merge.as_ref().is_none_or(Merge::finished);
-        if !counted || !rows {
-            return None;
+        let Totals { count, more } = self.pass.totals()?;
+        let (spec, mut rows) = (self.pass.spec(), std::mem::take(&mut self.rows));
+        if let Some(sort) = spec.sort {
+            sort_rows(&mut rows, sort);
+            if 0 < spec.limit {
+                rows.truncate(spec.limit);
+            }
         }
-        let mut output = std::mem::take(&mut self.output);
-        if let Some(sort) = self.spec.sort {
-            sort_rows(&mut output.rows, sort);
+        if spec.columns == Columns::Keys && spec.sorts_by_value() {
+            rows.iter_mut().for_each(|row| row.value = Bytes::new());
         }
-        if self.spec.columns == Columns::Keys && self.spec.sorts_by_value() {
-            output.rows.iter_mut().for_each(|row| row.value = Bytes::new());
-        }
-        if self.spec.columns != Columns::Count && self.spec.limit > 0 {
-            let cut_early = self.spec.cuts_early() && output.count > output.rows.len() as i64;
-            output.more = cut_early || output.rows.len() > self.spec.limit;
-            output.rows.truncate(self.spec.limit);
-        }
-        Some(output)
+        Some(RangeOutput { rows, count, more })
     }
+}
+
+/// Rows that a sorted reply with a small limit gathers before it sorts and cuts.
+const PRUNE_ROWS: usize = 512;
+
+fn row_bytes(row: &Row) -> usize {
+    row.key.len() + row.value.len() + size_of::<Row>()
 }
 
 /// Rows that are equal by the target stay in key order, also if the order is descending: etcd's
@@ -329,14 +288,15 @@ mod tests {
     fn run(request: &pb::RangeRequest, rows: Vec<Row>) -> RangeOutput {
         let spec = RangeSpec::of_request(request, Rev::end_of(9));
         let mut job = RangeJob::new(spec, &[SliceId(0)]);
-        for ask in job.asks() {
+        for (slice, ask) in job.asks() {
             match ask {
-                Ask::Count(_) => job.counted(rows.len() as u64),
-                Ask::Rows { want, rows_max } => {
-                    let size = rows_max.unwrap_or(usize::MAX).min(rows.len());
+                ReadRequest::Count { .. } => job.counted(rows.len() as u64),
+                ReadRequest::Range { limit, .. } => {
+                    let size = limit.min(rows.len());
                     let resume = rows.get(size).map(|row| row.key.clone());
-                    job.supply(want.slice, rows[..size].to_vec(), resume);
+                    job.supply(slice, rows[..size].to_vec(), resume);
                 }
+                ReadRequest::History { .. } => panic!("a range reads no history"),
             }
         }
         job.finish().expect("nothing is missing")
@@ -377,6 +337,36 @@ mod tests {
         let by_version = pb::RangeRequest { sort_order: 2, sort_target: 1, ..request() };
         let output = run(&by_version, vec![row("b", 7), row("c", 3), row("d", 5)]);
         assert_eq!(keys(&output), [b"b", b"c", b"d"]);
+    }
+
+    #[test]
+    fn a_sorted_reply_with_a_limit_keeps_no_more_than_it_needs() {
+        let mut dice = base::Prng::from_seed(9);
+        let all: Vec<Row> = (0..4000)
+            .map(|number| Row {
+                key: format!("{number:05}").into(),
+                ..row("", dice.below(50) as i64)
+            })
+            .collect();
+        for (order, limit) in [(1, 3), (2, 3), (2, 700), (1, 3999), (2, 5000)] {
+            let sorted = pb::RangeRequest { sort_target: 3, sort_order: order, limit, ..request() };
+            let spec = RangeSpec::of_request(&sorted, Rev::end_of(9));
+            let mut job = RangeJob::new(spec, &[SliceId(0)]);
+            assert_eq!(job.asks().len(), 1);
+            job.supply(SliceId(0), all.clone(), None);
+            assert!(job.rows.len() <= 2 * PRUNE_ROWS.max(limit as usize));
+            let output = job.finish().expect("nothing is missing");
+            let mut want = all.clone();
+            let sort = Sort {
+                target: pb::range_request::SortTarget::Mod,
+                descending: order == 2,
+                order: Order::Named,
+            };
+            sort_rows(&mut want, sort);
+            want.truncate(limit as usize);
+            assert_eq!((output.rows, output.count), (want, 4000));
+            assert_eq!(output.more, limit < 4000);
+        }
     }
 
     #[test]

@@ -4,22 +4,17 @@
 //! away meanwhile fails as a whole.
 
 use base::{Rev, SliceId};
-use slice::{Fields, KeyRange, RangeEnd, ReadId, ReadRequest, ReadResult};
-use wire::ApiError;
+use slice::{ReadId, ReadRequest, ReadResult};
+use wire::{ApiError, Code, Status};
 
 use super::fetch::FetchJob;
-use super::range::{Ask, Columns, RangeJob, RangeOutput, RangeSpec};
+use super::range::{RangeJob, RangeOutput, RangeSpec};
 use super::reply::{self, ReplyPlan};
+use super::scroll::{LARGE_BYTES, SORTED_BYTES_MAX, Shape};
 use super::slots::Slots;
-use super::stream::PageJob;
 use super::walks::WalkId;
 use super::{Shard, ShardEffect};
 use crate::message::{CallId, ShardId, ToShard};
-
-/// Most bytes that one slice sends at once.
-const CHUNK_BYTES: usize = 256 << 10;
-/// Most rows that one slice sends at once.
-const CHUNK_ROWS: usize = 4096;
 
 /// What a group of reads is for.
 #[derive(Debug)]
@@ -33,8 +28,6 @@ pub enum Purpose {
     },
     /// Values that the leader needs.
     Fetch(FetchJob),
-    /// The next page of a streamed range or a snapshot.
-    Page(PageJob),
 }
 
 struct Group {
@@ -42,10 +35,12 @@ struct Group {
     jobs: Vec<RangeJob>,
     outputs: Vec<Option<RangeOutput>>,
     missing: usize,
+    /// Of the rows in the outputs.
+    bytes: usize,
 }
 
 /// Whom a read is for.
-enum Route {
+pub(super) enum Route {
     /// A range of a group of ours.
     Group { group: u64, job: usize },
     /// Another shard.
@@ -62,6 +57,8 @@ enum Route {
     Scan(SliceId),
     /// A hash or a snapshot.
     Walk(WalkId),
+    /// A reply that is read while it is sent, in which of its passes.
+    Scroll { call: CallId, pass: u8 },
 }
 
 /// Whether every read that was ever asked and not answered is known.
@@ -122,7 +119,7 @@ impl Shard {
             .collect();
         let outputs = jobs.iter().map(|_| None).collect();
         let missing = jobs.len();
-        let group = Group { purpose, jobs, outputs, missing };
+        let group = Group { purpose, jobs, outputs, missing, bytes: 0 };
         if missing == 0 {
             return self.finish_group(group);
         }
@@ -135,10 +132,7 @@ impl Shard {
     /// Asks what the job now wants to know.
     fn drive(&mut self, group: u64, job: usize) {
         let Some(found) = self.reads.groups.get_mut(group) else { return };
-        let asks = found.jobs[job].asks();
-        let spec = found.jobs[job].spec();
-        let requests: Vec<_> = asks.into_iter().map(|ask| request_of(spec, ask)).collect();
-        for (slice, request) in requests {
+        for (slice, request) in found.jobs[job].asks() {
             let read = self.reads.name(Route::Group { group, job });
             self.send_read(read, slice, request);
         }
@@ -152,7 +146,11 @@ impl Shard {
         let own = self.reads.groups.iter().any(|(_, group)| group.jobs.iter().any(lower));
         own || self.reads.routes.iter().any(|(_, route)| match route {
             Route::Foreign { floor, .. } => *floor < end,
-            Route::Group { .. } | Route::History(_) | Route::Scan(_) | Route::Walk(_) => false,
+            Route::Group { .. }
+            | Route::History(_)
+            | Route::Scan(_)
+            | Route::Walk(_)
+            | Route::Scroll { .. } => false,
         })
     }
 
@@ -210,6 +208,7 @@ impl Shard {
             Route::Group { group, job } => self.supply(group, job, slice, result),
             Route::History(job) => self.history_done(job, slice, result),
             Route::Walk(walk) => self.walk_done(walk, slice, result),
+            Route::Scroll { call, pass } => self.scroll_read(call, pass, slice, result),
             Route::Scan(slice) => self.scanned(slice, &result),
             Route::Foreign { .. } => unreachable!("what others asked is answered to them"),
         }
@@ -221,10 +220,40 @@ impl Shard {
         match result {
             ReadResult::Range { items, resume } => found.jobs[job].supply(slice, items, resume),
             ReadResult::Count(count) => found.jobs[job].counted(count),
-            ReadResult::Compacted { .. } => return self.fail_group(group, ApiError::Compacted),
+            ReadResult::Compacted { .. } => {
+                return self.fail_group(group, ApiError::Compacted.into());
+            }
             ReadResult::History { .. } => panic!("rows were asked for, not history"),
         }
+        let bytes = found.jobs[job].bytes();
+        if LARGE_BYTES < bytes {
+            return self.grown(group, job, bytes);
+        }
         self.drive(group, job);
+    }
+
+    /// A reply turns out large: a range in the order of keys goes on as a scroll.
+    fn grown(&mut self, group: u64, job: usize, bytes: usize) {
+        let found = self.reads.groups.get_mut(group).expect("it was supplied just now");
+        let is_sorted = found.jobs[job].spec().sort.is_some();
+        match &found.purpose {
+            Purpose::Reply { call, plan: ReplyPlan::Range { revision } } if !is_sorted => {
+                let (call, revision, spec) = (*call, *revision, found.jobs[job].spec().clone());
+                self.reads.groups.remove(group);
+                if self.calls.remove(call).is_some() {
+                    self.start_scroll(call, Shape::Message, revision, spec);
+                }
+            }
+            Purpose::Reply { plan: ReplyPlan::Range { .. }, .. } if SORTED_BYTES_MAX < bytes => {
+                self.fail_group(group, too_large());
+            }
+            Purpose::Reply { .. } | Purpose::Fetch(_) => self.drive(group, job),
+        }
+    }
+
+    /// Names a read of ours.
+    pub(super) fn name_read(&mut self, route: Route) -> ReadId {
+        self.reads.name(route)
     }
 
     /// Notes that a read answers a history job of the watch hub.
@@ -248,6 +277,7 @@ impl Shard {
             return;
         }
         let Some(output) = found.jobs[job].finish() else { return };
+        found.bytes += found.jobs[job].bytes();
         found.outputs[job] = Some(output);
         found.missing -= 1;
         if found.missing == 0 {
@@ -260,6 +290,14 @@ impl Shard {
         let outputs: Vec<RangeOutput> =
             group.outputs.into_iter().map(|output| output.expect("none is missing")).collect();
         match group.purpose {
+            Purpose::Reply { call, plan: ReplyPlan::Range { revision } }
+                if LARGE_BYTES < group.bytes =>
+            {
+                let output = outputs.into_iter().next().expect("a range has one output");
+                if self.calls.remove(call).is_some() {
+                    self.start_scroll_of(call, revision, output);
+                }
+            }
             Purpose::Reply { call, plan } => {
                 if self.calls.remove(call).is_some() {
                     let message = reply::encode(plan, self.header(), outputs);
@@ -267,11 +305,10 @@ impl Shard {
                 }
             }
             Purpose::Fetch(job) => self.fetched(job, outputs),
-            Purpose::Page(job) => self.paged(job, outputs),
         }
     }
 
-    fn fail_group(&mut self, group: u64, error: ApiError) {
+    fn fail_group(&mut self, group: u64, error: Status) {
         let group = self.reads.groups.remove(group).expect("failed once");
         match group.purpose {
             Purpose::Reply { call, plan } => {
@@ -280,7 +317,7 @@ impl Shard {
                 let error = match plan {
                     ReplyPlan::Range { .. } => error,
                     ReplyPlan::Put(_) | ReplyPlan::DeleteRange(_) | ReplyPlan::Txn(_) => {
-                        ApiError::Timeout
+                        ApiError::Timeout.into()
                     }
                 };
                 if self.calls.remove(call).is_some() {
@@ -288,39 +325,14 @@ impl Shard {
                 }
             }
             Purpose::Fetch(job) => panic!("the leader's own point was compacted: {job:?}"),
-            Purpose::Page(job) => self.end_stream(job.call(), Some(error.into())),
         }
     }
 }
 
-fn request_of(spec: &RangeSpec, ask: Ask) -> (SliceId, ReadRequest) {
-    let keys = key_range(&spec.span);
-    match ask {
-        Ask::Count(slice) => (slice, ReadRequest::Count { keys, at: spec.at }),
-        Ask::Rows { want, rows_max } => {
-            let start = want.from.unwrap_or(keys.start);
-            let request = ReadRequest::Range {
-                keys: KeyRange { start, end: keys.end },
-                at: spec.at,
-                limit: rows_max.unwrap_or(CHUNK_ROWS).min(CHUNK_ROWS),
-                limit_bytes: CHUNK_BYTES,
-                fields: match spec.columns {
-                    Columns::All => Fields::WithValues,
-                    // A sort by value needs values even if the reply leaves them out.
-                    Columns::Keys | Columns::Count if spec.sorts_by_value() => Fields::WithValues,
-                    Columns::Keys | Columns::Count => Fields::KeysOnly,
-                },
-            };
-            (want.slice, request)
-        }
-    }
-}
-
-fn key_range(span: &state::Span) -> KeyRange {
-    let end = match span {
-        state::Span::Key(_) => RangeEnd::Single,
-        state::Span::From(_) => RangeEnd::Unbounded,
-        state::Span::Between { end, .. } => RangeEnd::Before(end.clone()),
-    };
-    KeyRange { start: span.start().clone(), end }
+/// A sorted range must be in memory as a whole.
+fn too_large() -> Status {
+    let text = format!(
+        "a sorted range may hold {SORTED_BYTES_MAX} bytes: set a limit, or sort where it arrives"
+    );
+    Status::new(Code::ResourceExhausted, text)
 }

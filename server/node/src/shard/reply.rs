@@ -143,7 +143,8 @@ fn encode_range(header: Header, output: &RangeOutput) -> Bytes {
     bytes.freeze()
 }
 
-fn pair(row: &Row) -> encode::KeyValue<'_> {
+/// A row as replies write it.
+pub fn pair(row: &Row) -> encode::KeyValue<'_> {
     encode::KeyValue {
         key: &row.key,
         create: row.version.create,

@@ -19,6 +19,7 @@ use sha2::{Digest, Sha256};
 use wire::{ApiError, etcdserverpb as pb};
 
 use super::hash::Turn;
+use super::scroll::Flow;
 use super::stream::Stream;
 use super::walk::{Course, Piece, Walk};
 use super::walks::Errand;
@@ -205,7 +206,7 @@ impl Shard {
         if self.walks.snapshots() >= SNAPSHOTS_MAX {
             return Err(ApiError::TooManyRequests);
         }
-        self.streams.insert(call, Stream::Snapshot { full: false });
+        self.streams.insert(call, Stream::Snapshot { flow: Flow::Open });
         self.ask_for_cut(call);
         Ok(())
     }
@@ -250,13 +251,13 @@ impl Shard {
 
     /// Goes on with a snapshot, if its client takes more.
     pub(super) fn snapshot_turn(&mut self, job: &mut SnapshotJob, walk: &mut Walk) -> Turn {
-        let full = match self.streams.get(&job.call) {
-            Some(Stream::Snapshot { full }) => *full,
+        let flow = match self.streams.get(&job.call) {
+            Some(Stream::Snapshot { flow }) => *flow,
             Some(
                 Stream::Watch { .. }
                 | Stream::KeepAlive { .. }
                 | Stream::Expecting(_)
-                | Stream::Paging { .. }
+                | Stream::Scrolling
                 | Stream::Health,
             )
             | None => return Turn::Done,
@@ -267,8 +268,9 @@ impl Shard {
         }
         // Messages of the turn before have gone out: this one adds a few, and looks again.
         for _ in 0..TURN_BLOBS {
-            if full {
-                return Turn::Parked;
+            match flow {
+                Flow::Open => {}
+                Flow::Full { .. } => return Turn::Parked,
             }
             match job.next_blob(walk) {
                 Blob::Waits => return Turn::Waits,

@@ -7,28 +7,20 @@ use std::collections::BTreeMap;
 use base::{Instant, Rev};
 use bytes::Bytes;
 use prost::Message;
-use state::{Span, validate};
+use state::validate;
 use watch::StreamId;
 use wire::{ApiError, Method, Status, etcdserverpb as pb, health};
 
 use super::call::{CallMeta, LeaderNeed};
-use super::fetch::{after, starting_at};
 use super::kv::decode;
 use super::points::Point;
-use super::range::{Columns, RangeOutput, RangeSpec};
-use super::reads::Purpose;
-use super::reply::{full_header, message_of};
+use super::range::RangeSpec;
+use super::reply::full_header;
+use super::scroll::{Flow, Shape};
 use super::stage::Presence;
 use super::watches::Waiting;
 use super::{Shard, ShardEffect, admin};
 use crate::message::{Answer, CallId, Question, ToLeader};
-
-/// Rows of a streamed range's first message (etcd's rule); later ones double.
-const FIRST_PAGE_ROWS: usize = 10;
-/// Most rows of one message.
-const PAGE_ROWS_MAX: usize = 10_000;
-/// Bytes of rows that make pages stop growing.
-const PAGE_BYTES: usize = 1 << 20;
 
 /// One stream.
 #[derive(Debug)]
@@ -47,17 +39,12 @@ pub enum Stream {
     },
     /// The request has not come yet.
     Expecting(Method),
-    /// Pages are being read or wait for the client to take them.
-    Paging {
-        /// The next page, while the client is slow.
-        held: Option<PageJob>,
-        /// The client takes no more for now.
-        full: bool,
-    },
+    /// A streamed range, kept with the replies that are sent while they are read.
+    Scrolling,
     /// A snapshot: the leader is asked, or its walk goes on.
     Snapshot {
-        /// The client takes no more for now.
-        full: bool,
+        /// Whether the client takes more.
+        flow: Flow,
     },
     /// `grpc.health.v1.Health/Watch`: one answer, then silence.
     Health,
@@ -65,46 +52,6 @@ pub enum Stream {
 
 /// All streams of the shard.
 pub type Streams = BTreeMap<CallId, Stream>;
-
-/// The next page of a streamed range.
-#[derive(Debug)]
-pub struct PageJob {
-    call: CallId,
-    request: pb::RangeRequest,
-    revision: i64,
-    from: Option<Bytes>,
-    sent: usize,
-    rows: usize,
-}
-
-impl PageJob {
-    /// Whose.
-    pub fn call(&self) -> CallId {
-        self.call
-    }
-
-    fn spec(&self) -> RangeSpec {
-        let at = match self.request.revision {
-            asked if asked <= 0 => Rev::end_of(self.revision),
-            asked => Rev::end_of(asked),
-        };
-        let mut spec = RangeSpec::of_request(&self.request, at);
-        if let Some(from) = &self.from {
-            spec.span = starting_at(&spec.span, from);
-        }
-        if spec.columns != Columns::Count && !matches!(spec.span, Span::Key(_)) {
-            spec.limit = match self.limit() {
-                0 => self.rows,
-                limit => self.rows.min(limit - self.sent),
-            };
-        }
-        spec
-    }
-
-    fn limit(&self) -> usize {
-        usize::try_from(self.request.limit).unwrap_or(0)
-    }
-}
 
 impl Shard {
     /// A stream begins.
@@ -135,7 +82,7 @@ impl Shard {
                 self.expected(now, call, method, message)
             }
             // One request is all that these streams take.
-            Some(Stream::Paging { .. } | Stream::Snapshot { .. } | Stream::Health) => Ok(()),
+            Some(Stream::Scrolling | Stream::Snapshot { .. } | Stream::Health) => Ok(()),
         };
         if let Err(error) = result {
             self.end_stream(call, Some(error));
@@ -160,7 +107,8 @@ impl Shard {
             Method::RangeStream => {
                 let request = decode::<pb::RangeRequest>(message)?;
                 validate::range(&request)?;
-                self.streams.insert(call, Stream::Paging { held: None, full: false });
+                validate_streamed(&request)?;
+                self.streams.insert(call, Stream::Scrolling);
                 match request.serializable {
                     true => self.stream_at(call, request, self.facts.revision),
                     false => self.join(now, call, Point::Stream(request)),
@@ -194,46 +142,12 @@ impl Shard {
             return self.end_stream(call, Some(ApiError::Compacted.into()));
         }
         self.counts.ranges += 1;
-        let job = PageJob { call, request, revision, from: None, sent: 0, rows: FIRST_PAGE_ROWS };
-        let spec = job.spec();
-        self.start_reads(Purpose::Page(job), vec![spec]);
-    }
-
-    /// A page has been read.
-    pub(super) fn paged(&mut self, mut job: PageJob, mut outputs: Vec<RangeOutput>) {
-        let output = outputs.pop().expect("one range was read");
-        let call = job.call;
-        if !self.streams.contains_key(&call) {
-            return;
-        }
-        // The first page counts everything; later ones count what is left.
-        let count = job.sent as i64 + output.count;
-        job.sent += output.rows.len();
-        let limited = job.limit() > 0 && job.sent >= job.limit();
-        let last = !output.more || limited;
-        let bytes: usize = output.rows.iter().map(|row| row.key.len() + row.value.len()).sum();
-        job.rows = next_page_rows(job.rows, bytes);
-        job.from = output.rows.last().map(|row| after(&row.key));
-        let mut response = pb::RangeResponse {
-            kvs: output.rows.into_iter().map(message_of).collect(),
-            ..pb::RangeResponse::default()
+        let at = match request.revision {
+            asked if asked <= 0 => Rev::end_of(revision),
+            asked => Rev::end_of(asked),
         };
-        if last {
-            let header = wire::encode::Header { revision: job.revision, ..self.header() };
-            response.header = Some(full_header(header));
-            response.count = count;
-            response.more = output.more;
-        }
-        let message = pb::RangeStreamResponse { range_response: Some(response) };
-        self.send(call, Bytes::from(message.encode_to_vec()));
-        match (last, self.streams.get_mut(&call)) {
-            (true, _) => self.end_stream(call, None),
-            (false, Some(Stream::Paging { held, full: true })) => *held = Some(job),
-            (false, _) => {
-                let spec = job.spec();
-                self.start_reads(Purpose::Page(job), vec![spec]);
-            }
-        }
+        let spec = RangeSpec::of_request(&request, at);
+        self.start_scroll(call, Shape::Pages, revision, spec);
     }
 
     /// An answer that belongs to a stream. False if it belongs to a unary call.
@@ -246,10 +160,7 @@ impl Shard {
             }
             // Their client left meanwhile.
             Some(
-                Stream::Watch { .. }
-                | Stream::Expecting(_)
-                | Stream::Paging { .. }
-                | Stream::Health,
+                Stream::Watch { .. } | Stream::Expecting(_) | Stream::Scrolling | Stream::Health,
             )
             | None => return matches!(answer, Answer::KeptAlive { .. } | Answer::Snapshot(_)),
         };
@@ -292,10 +203,7 @@ impl Shard {
             Some(Stream::Expecting(_)) => true,
             // Events keep coming after a half close.
             Some(
-                Stream::Watch { .. }
-                | Stream::Paging { .. }
-                | Stream::Snapshot { .. }
-                | Stream::Health,
+                Stream::Watch { .. } | Stream::Scrolling | Stream::Snapshot { .. } | Stream::Health,
             )
             | None => false,
         };
@@ -308,31 +216,33 @@ impl Shard {
     pub(super) fn gone(&mut self, call: CallId) {
         self.calls.remove(call);
         self.forget_walk(call);
+        self.forget_scroll(call);
         self.forget_stream(call);
     }
 
-    /// The client's side is full.
-    pub(super) fn stream_blocked(&mut self, call: CallId) {
-        match self.streams.get_mut(&call) {
-            Some(Stream::Watch { .. }) => self.hub.stream_blocked(StreamId(call.0)),
-            Some(Stream::Paging { full, .. } | Stream::Snapshot { full }) => *full = true,
-            Some(Stream::KeepAlive { .. } | Stream::Expecting(_) | Stream::Health) | None => {}
+    /// The client's side is full, or takes more again.
+    pub(super) fn stream_flow(&mut self, call: CallId, now: Flow) {
+        if self.scroll_flow(call, now) {
+            return;
         }
-    }
-
-    /// The client's side takes more again.
-    pub(super) fn stream_writable(&mut self, call: CallId) {
-        match self.streams.get_mut(&call) {
-            Some(Stream::Watch { .. }) => self.hub.stream_writable(StreamId(call.0)),
-            Some(Stream::Snapshot { full }) => *full = false,
-            Some(Stream::Paging { full, held }) => {
-                *full = false;
-                if let Some(job) = held.take() {
-                    let spec = job.spec();
-                    self.start_reads(Purpose::Page(job), vec![spec]);
-                }
+        match (self.streams.get_mut(&call), now) {
+            (Some(Stream::Watch { .. }), Flow::Full { .. }) => {
+                self.hub.stream_blocked(StreamId(call.0));
             }
-            Some(Stream::KeepAlive { .. } | Stream::Expecting(_) | Stream::Health) | None => {}
+            (Some(Stream::Watch { .. }), Flow::Open) => {
+                self.hub.stream_writable(StreamId(call.0));
+            }
+            (Some(Stream::Snapshot { flow }), _) => *flow = now,
+            (
+                Some(
+                    Stream::KeepAlive { .. }
+                    | Stream::Expecting(_)
+                    | Stream::Scrolling
+                    | Stream::Health,
+                )
+                | None,
+                _,
+            ) => {}
         }
     }
 
@@ -393,6 +303,9 @@ impl Shard {
             }
         }
         self.stop_walks(error);
+        for call in self.scrolls.calls() {
+            self.end_scroll(call, Some(error.clone().into()));
+        }
         let streams: Vec<CallId> = self.streams.keys().copied().collect();
         for call in streams {
             self.end_stream(call, Some(error.clone().into()));
@@ -400,11 +313,11 @@ impl Shard {
     }
 }
 
-/// Pages double until they are large, and halve when rows turn out larger.
-fn next_page_rows(rows: usize, bytes: usize) -> usize {
-    match bytes {
-        small if small < PAGE_BYTES / 2 => (rows * 2).min(PAGE_ROWS_MAX),
-        large if large > PAGE_BYTES * 2 => (rows / 2).max(1),
-        _ => rows,
+/// A stream has its rows in the order of keys, whole.
+fn validate_streamed(request: &pb::RangeRequest) -> Result<(), ApiError> {
+    let spec = RangeSpec::of_request(request, Rev::ZERO);
+    if spec.sort.is_some() {
+        return Err(ApiError::RangeStreamSort);
     }
+    if spec.filter.is_open() { Ok(()) } else { Err(ApiError::RangeStreamFilter) }
 }

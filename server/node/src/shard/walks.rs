@@ -5,9 +5,10 @@
 use std::collections::BTreeMap;
 
 use base::SliceId;
-use slice::ReadResult;
+use slice::{PinId, PinTooLate, ReadResult};
 
 use super::hash::{HashJob, Turn};
+use super::pins::Holder;
 use super::ship::ShipJob;
 use super::snapshot::SnapshotJob;
 use super::walk::{CompactedAway, Course, Walk};
@@ -33,6 +34,19 @@ pub enum Errand {
 struct Walking {
     walk: Walk,
     errand: Errand,
+    hold: Hold,
+    pin: Option<PinId>,
+}
+
+/// How the past is kept for a walk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Hold {
+    /// Not at all: it begins anew if it must.
+    None,
+    /// Slices are being pinned.
+    Asked,
+    /// By its pin.
+    Pinned,
 }
 
 /// All walks of a shard.
@@ -71,17 +85,58 @@ impl Errand {
 }
 
 impl Shard {
-    /// Begins a walk over all keys.
+    /// Begins a walk over all keys. Hashes begin anew when a compaction passes them; for the others
+    /// the past is kept.
     pub(super) fn start_walk(&mut self, course: Course, errand: Errand) {
         let slices: Vec<SliceId> = self.config.partition.key_slices().collect();
         let walk = Walk::new(course, &slices);
         self.walks.next += 1;
-        self.walks.by_id.insert(WalkId(self.walks.next), Walking { walk, errand });
+        let id = WalkId(self.walks.next);
+        let hold = match &errand {
+            Errand::Hash(_) => Hold::None,
+            Errand::Snapshot(_) | Errand::Ship(_) => Hold::Asked,
+        };
+        self.walks.by_id.insert(id, Walking { walk, errand, hold, pin: None });
+        if hold == Hold::Asked {
+            let lowest = course.rows_at.map_or(course.from - 1, |at| at.main);
+            let pin = self.pin(Holder::Walk(id), lowest);
+            // Else it was too late.
+            if let Some(walking) = self.walks.by_id.get_mut(&id) {
+                walking.pin = Some(pin);
+            }
+        }
+    }
+
+    /// The past is kept for a walk, or it is too late for that.
+    pub(super) fn walk_pinned(&mut self, id: WalkId, late: Option<PinTooLate>) {
+        let Some(walking) = self.walks.by_id.get_mut(&id) else { return };
+        match late {
+            None => walking.hold = Hold::Pinned,
+            Some(PinTooLate { compact }) => self.walk_compacted(id, compact),
+        }
+    }
+
+    /// Lets go of a walk and of what was kept for it.
+    fn end_walk(&mut self, id: WalkId) -> Option<Errand> {
+        let walking = self.walks.by_id.remove(&id)?;
+        if let Some(pin) = walking.pin {
+            self.unpin(pin);
+        }
+        Some(walking.errand)
+    }
+
+    /// Lets go of all these walks.
+    fn end_walks(&mut self, which: impl Fn(&Errand) -> bool) {
+        let of_these = |(_, walking): &(&WalkId, &Walking)| which(&walking.errand);
+        let ids = self.walks.by_id.iter().filter(of_these).map(|(id, _)| *id);
+        for id in ids.collect::<Vec<WalkId>>() {
+            self.end_walk(id);
+        }
     }
 
     /// The client of a call left.
     pub(super) fn forget_walk(&mut self, call: CallId) {
-        self.walks.by_id.retain(|_, walking| walking.errand.call() != Some(call));
+        self.end_walks(|errand| errand.call() == Some(call));
         self.hash_queue.retain(|ask| ask.call != call);
     }
 
@@ -95,25 +150,28 @@ impl Shard {
     }
 
     fn pump_walk(&mut self, id: WalkId) {
-        let Some(Walking { mut walk, mut errand }) = self.walks.by_id.remove(&id) else { return };
-        let turn = match &mut errand {
-            Errand::Hash(job) => job.turn(&mut walk),
-            Errand::Snapshot(job) => self.snapshot_turn(job, &mut walk),
-            Errand::Ship(job) => self.ship_turn(job, &mut walk),
+        let Some(mut walking) = self.walks.by_id.remove(&id) else { return };
+        let Walking { walk, errand, hold, .. } = &mut walking;
+        let turn = match (*hold, errand) {
+            (Hold::Asked, _) => Turn::Parked,
+            (Hold::None | Hold::Pinned, Errand::Hash(job)) => job.turn(walk),
+            (Hold::None | Hold::Pinned, Errand::Snapshot(job)) => self.snapshot_turn(job, walk),
+            (Hold::None | Hold::Pinned, Errand::Ship(job)) => self.ship_turn(job, walk),
         };
-        match (turn, &errand) {
-            (Turn::Done, Errand::Hash(job)) => return self.hashed(job),
-            (Turn::Done, Errand::Snapshot(_) | Errand::Ship(_)) => return,
-            (Turn::More, _) => self.busy = true,
-            (Turn::Parked, _) => {}
-            (Turn::Waits, _) => {
-                for (slice, request) in walk.asks() {
-                    let read = self.name_walk_read(id);
-                    self.send_read(read, slice, request);
-                }
-            }
+        let asks = if turn == Turn::Waits { walk.asks() } else { Vec::new() };
+        self.walks.by_id.insert(id, walking);
+        match turn {
+            Turn::Done => match self.end_walk(id).expect("it was put back just now") {
+                Errand::Hash(job) => self.hashed(&job),
+                Errand::Snapshot(_) | Errand::Ship(_) => {}
+            },
+            Turn::More => self.busy = true,
+            Turn::Parked | Turn::Waits => {}
         }
-        self.walks.by_id.insert(id, Walking { walk, errand });
+        for (slice, request) in asks {
+            let read = self.name_walk_read(id);
+            self.send_read(read, slice, request);
+        }
     }
 
     /// A slice answered a walk.
@@ -122,10 +180,15 @@ impl Shard {
         let Some(walking) = self.walks.by_id.get_mut(&id) else { return };
         // Work goes on in this or the next turn.
         self.busy = true;
-        let Err(CompactedAway { compact }) = walking.walk.supply(slice, result) else { return };
+        if let Err(CompactedAway { compact }) = walking.walk.supply(slice, result) {
+            self.walk_compacted(id, compact);
+        }
+    }
+
+    /// The compact revision passed the point of a walk.
+    fn walk_compacted(&mut self, id: WalkId, compact: i64) {
         self.facts.compact_revision = self.facts.compact_revision.max(compact);
-        let Walking { errand, .. } = self.walks.by_id.remove(&id).expect("found a moment ago");
-        match errand {
+        match self.end_walk(id).expect("it was found just now") {
             Errand::Hash(job) => self.hash_compacted(&job),
             Errand::Snapshot(job) => self.snapshot_compacted(&job),
             Errand::Ship(job) => self.ship_compacted(&job),
@@ -146,9 +209,9 @@ impl Shard {
 
     /// Nobody wants it any more.
     pub(super) fn ship_stop(&mut self, transfer: u64) {
-        self.walks.by_id.retain(|_, walking| match &walking.errand {
-            Errand::Ship(job) => job.transfer() != transfer,
-            Errand::Hash(_) | Errand::Snapshot(_) => true,
+        self.end_walks(|errand| match errand {
+            Errand::Ship(job) => job.transfer() == transfer,
+            Errand::Hash(_) | Errand::Snapshot(_) => false,
         });
     }
 
@@ -162,7 +225,7 @@ impl Shard {
         let error = wire::Status::from(error.clone());
         let fail = |call| ShardEffect::Fail { call, error: error.clone() };
         self.out.extend(calls.chain(waiting).map(fail));
-        self.walks.by_id.clear();
+        self.end_walks(|_| true);
         self.hash_queue.clear();
     }
 }

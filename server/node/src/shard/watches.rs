@@ -110,7 +110,7 @@ impl Shard {
             Stream::Watch { waiting } => Some(waiting),
             Stream::KeepAlive { .. }
             | Stream::Expecting(_)
-            | Stream::Paging { .. }
+            | Stream::Scrolling
             | Stream::Snapshot { .. }
             | Stream::Health => unreachable!("only watches join rounds as streams"),
         }

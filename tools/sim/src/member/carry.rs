@@ -85,6 +85,7 @@ impl Member {
                 self.said.heard.push((call, Heard::Reply(message)));
             }
             ShardEffect::Fail { call, error } => {
+                self.begun.remove(&call);
                 self.trace.note(call.0);
                 self.trace.note(u64::from(error.code.number()));
                 self.said.heard.push((call, Heard::Failed(error)));
@@ -117,9 +118,24 @@ impl Member {
                 self.trace.bytes(&message);
                 self.said.heard.push((call, Heard::Message(message)));
             }
+            ShardEffect::Begin { call, message_bytes } => {
+                self.trace.note(call.0);
+                let begun = (BytesMut::new(), message_bytes as usize);
+                assert!(self.begun.insert(call, begun).is_none(), "one message at a time");
+            }
+            ShardEffect::Part { call, part } => {
+                self.trace.bytes(&part);
+                let (bytes, whole) = self.begun.get_mut(&call).expect("it was begun");
+                bytes.extend_from_slice(&part);
+                assert!(bytes.len() <= *whole);
+            }
             ShardEffect::Finish { call } => {
                 self.trace.note(call.0);
-                self.said.heard.push((call, Heard::Finished));
+                let heard = self.begun.remove(&call).map_or(Heard::Finished, |(bytes, whole)| {
+                    assert_eq!(bytes.len(), whole, "as long as was announced");
+                    Heard::Reply(bytes.freeze())
+                });
+                self.said.heard.push((call, heard));
             }
         }
         Ok(())
