@@ -272,6 +272,11 @@ impl History {
         }
     }
 
+    /// Are files of dropped segments still there?
+    pub fn is_removing(&self) -> bool {
+        !self.flush.remove.is_empty() || !self.flush.removing.is_empty()
+    }
+
     /// The next file to remove.
     pub fn poll_remove(&mut self) -> Option<FileId> {
         let segment = self.flush.remove.start;

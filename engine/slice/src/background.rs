@@ -16,7 +16,9 @@ pub(crate) struct Purge {
     run: Option<PurgeRun>,
     pub is_parked: bool,
     /// The compact revision whose purge was announced.
-    announced: i64,
+    pub announced: i64,
+    /// The last freeze that had begun then: what was purged goes with a later one.
+    pub done_in: u64,
 }
 
 struct PurgeRun {
@@ -48,7 +50,7 @@ pub(crate) struct Relocate {
 
 impl Purge {
     pub fn new() -> Purge {
-        Purge { run: None, is_parked: false, announced: 0 }
+        Purge { run: None, is_parked: false, announced: 0, done_in: 0 }
     }
 }
 
@@ -103,6 +105,7 @@ impl Slice {
                 None => {
                     if self.purge.announced < compact {
                         self.purge.announced = compact;
+                        self.purge.done_in = self.frozen;
                         self.effects.push_back(SliceEffect::Purged { compact });
                     }
                     return Ok(0);

@@ -64,13 +64,14 @@ impl Slice {
     pub(crate) fn begin_freeze(&mut self, generation: u64) {
         assert_eq!(self.checkpoint, Checkpoint::Idle);
         assert!(self.stream.half.is_none());
+        self.frozen = generation;
         self.tree.freeze(generation);
         let compact = self.compact;
         if let Some(history) = self.past.get() {
             history.freeze(generation);
         }
-        // Only now, see `Slice::compact`: points inside the compacted transaction have been readable
-        // for as long as it took to come here.
+        // Only now, see `Slice::compact`: points inside the compacted transaction have been
+        // readable for as long as it took to come here.
         self.release_past();
         let frozen = Frozen { generation, applied: self.stream.applied, compact };
         self.checkpoint = Checkpoint::Writing { frozen, tree_wrote: TreeWrote::Nothing };
@@ -166,6 +167,7 @@ impl Slice {
         if self.half_rev().is_some() {
             return;
         }
+        self.committed = frozen.generation;
         self.tree.commit(frozen.generation);
         if let Some(history) = self.past.get() {
             history.commit(frozen.generation);

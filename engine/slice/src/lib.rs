@@ -13,6 +13,7 @@ mod apply;
 mod background;
 mod catch_up;
 mod checkpoint;
+mod compaction;
 mod count;
 mod io;
 mod past;
@@ -23,6 +24,7 @@ mod request;
 mod root;
 mod slice;
 
+pub use compaction::Compaction;
 pub use pins::{PinId, PinTooLate};
 pub use request::{Fields, Item, KeyRange, Prev, RangeEnd, ReadId, ReadRequest, ReadResult};
 pub use root::{BadRoot, SliceRoot};

@@ -1,7 +1,7 @@
 //! Owns who still reads the past: pins, and how far a compaction may go beneath them.
-//! Never keeps the past itself. Invariant: while a pin is held, every point at or above its revision
-//! can be read, whatever the compact revision is; what is held back goes when the last pin below is
-//! given back.
+//! Never keeps the past itself. Invariant: while a pin is held, every point at or above its
+//! revision can be read, whatever the compact revision is; what is held back goes when the last pin
+//! below is given back.
 
 use std::collections::BTreeMap;
 
@@ -31,7 +31,8 @@ impl Pins {
         Pins { held: BTreeMap::new(), frozen: compact }
     }
 
-    fn lowest(&self) -> Option<i64> {
+    /// The lowest revision that is kept.
+    pub fn lowest(&self) -> Option<i64> {
         self.held.values().min().copied()
     }
 
@@ -48,7 +49,7 @@ impl Pins {
 
 impl Slice {
     /// Keeps every point at the end of `main` and later readable, and every record after it, until
-    /// [`Slice::unpin`]. Nothing else waits for a pin: what compaction would free is only not freed.
+    /// [`Slice::unpin`]. Nothing else waits for a pin: what compaction would free is only kept.
     /// Panics if the id is in use.
     pub fn pin(&mut self, pin: PinId, main: i64) -> Result<(), PinTooLate> {
         let gone = match self.past.is_opening() {

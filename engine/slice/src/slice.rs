@@ -221,6 +221,9 @@ pub struct Slice {
     pub(crate) stream: Stream,
     pub(crate) reads: Reads,
     pub(crate) checkpoint: Checkpoint,
+    /// Generations of the last freeze that began and of the last commit, since it was opened.
+    pub(crate) frozen: u64,
+    pub(crate) committed: u64,
     pub(crate) purge: Purge,
     pub(crate) scrub: Scrub,
     pub(crate) relocate: Relocate,
@@ -270,6 +273,8 @@ impl Slice {
             stream: Stream::new(applied),
             reads: Reads::new(),
             checkpoint: Checkpoint::Idle,
+            frozen: 0,
+            committed: 0,
             purge: Purge::new(),
             scrub: Scrub::new(),
             relocate: Relocate::new(),

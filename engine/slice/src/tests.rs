@@ -182,6 +182,63 @@ fn compaction_at_the_head_leaves_live_keys_and_nothing_else() {
 }
 
 #[test]
+fn a_compaction_is_done_when_its_space_is_given_back() {
+    let mut world = World::new(30, TINY);
+    for _ in 0..150 {
+        world.batch();
+    }
+    checkpoint(&mut world);
+    world.delete_most();
+    world.pass();
+    let main = world.main;
+    assert_eq!(world.slice.compaction(main), Compaction::Working);
+    world.compact_to(main);
+    let mut checkpoints = 0;
+    for _ in 0..100_000 {
+        match world.slice.compaction(main) {
+            Compaction::Done => break,
+            Compaction::WantsCheckpoint => {
+                world.freeze();
+                world.settle();
+                checkpoints += 1;
+            }
+            Compaction::Working => {
+                world.step_slice();
+                world.work_slice();
+                world.disk_step();
+            }
+        }
+    }
+    assert_eq!(world.slice.compaction(main), Compaction::Done);
+    assert_eq!(checkpoints, 2, "one for the history to follow, one for the files to go");
+    let after = world.slice.stats();
+    assert_eq!((after.total, after.history.map(|past| past.file_bytes)), (after.live, Some(0)));
+    let files = world
+        .disk
+        .files
+        .keys()
+        .filter(|file| matches!(file, base::FileId::History { segment, .. } if *segment != 0));
+    assert_eq!(files.count(), 0);
+}
+
+#[test]
+fn a_compaction_does_not_wait_for_pins() {
+    let mut world = World::new(31, TINY);
+    for _ in 0..60 {
+        world.batch();
+    }
+    let pin = world.pin(10).expect("nothing was compacted");
+    world.compact_to(world.main);
+    for _ in 0..3 {
+        checkpoint(&mut world);
+    }
+    assert_eq!(world.slice.compaction(world.compact), Compaction::Done);
+    world.pins.clear();
+    world.slice.unpin(pin);
+    assert_ne!(world.slice.compaction(world.compact), Compaction::Done);
+}
+
+#[test]
 fn a_key_that_came_back_survives_the_purge_of_its_tombstone() {
     let mut world = World::new(24, TINY);
     world.keys = 3;

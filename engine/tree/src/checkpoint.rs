@@ -221,6 +221,12 @@ impl Tree {
         self.trim.map(|trim| trim.to_trim())
     }
 
+    /// Is space on its way back to the file system, or will be with the next [`Tree::poll_trim`]?
+    pub fn is_returning(&self) -> bool {
+        let may_look = self.frozen.is_none() && self.map_is_loaded;
+        self.trim.is_some() || (may_look && (self.space.is_releasing() || !self.space.is_trimmed()))
+    }
+
     /// The space is given back.
     pub fn trimmed(&mut self) {
         let trim = self.trim.take().expect("told once of each trim");

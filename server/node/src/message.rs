@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use base::{Change, Instant, SliceId};
 use bytes::Bytes;
-use slice::{PinId, PinTooLate, ReadId, ReadRequest, ReadResult};
+use slice::{Compaction, PinId, PinTooLate, ReadId, ReadRequest, ReadResult};
 use state::{Applied, Kind, MemberRole, MetaChange, Outcome, TxnPlan, ValueAnswer, ValueNeed};
 use wire::ApiError;
 use wire::etcdserverpb as pb;
@@ -412,6 +412,23 @@ pub enum ToShard {
     Unpin {
         /// The name of the pin.
         pin: PinId,
+    },
+    /// A call of another shard waits for the space of a compaction: tell how far your slices are,
+    /// once they do not go on by themselves.
+    WatchCompaction {
+        /// Who asks.
+        from: ShardId,
+        /// Whose call there.
+        call: CallId,
+        /// The compact revision.
+        main: i64,
+    },
+    /// Answer to [`ToShard::WatchCompaction`].
+    CompactionAt {
+        /// Whose call.
+        call: CallId,
+        /// Where the slices are.
+        state: Compaction,
     },
     /// What every shard knows of the member.
     Facts(Facts),

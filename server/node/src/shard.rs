@@ -15,6 +15,7 @@ mod kv;
 pub mod merge;
 mod partition;
 mod pass;
+mod physical;
 mod pins;
 mod points;
 pub mod range;
@@ -49,6 +50,7 @@ pub use call::{CallMeta, LeaderNeed};
 use hash::HashQueue;
 use history::HistoryJob;
 pub use partition::{Partition, Side};
+use physical::Physicals;
 use pins::Pins;
 use points::Points;
 use reads::Reads;
@@ -242,6 +244,7 @@ pub struct Shard {
     walks: Walks,
     scrolls: Scrolls,
     pins: Pins,
+    physicals: Physicals,
     hash_queue: HashQueue,
     proposals: Vec<Proposal>,
     seq_seen: u64,
@@ -286,6 +289,7 @@ impl Shard {
             walks: Walks::new(),
             scrolls: Scrolls::new(),
             pins: Pins::new(),
+            physicals: Physicals::new(),
             hash_queue: HashQueue::new(),
             proposals: Vec::new(),
             seq_seen: 0,
@@ -353,7 +357,8 @@ impl Shard {
             let budget = if idle { IDLE_WORK } else { WORK };
             more |= slice.work(budget) == Pace::Busy;
         }
-        more
+        self.tell_compactions();
+        more || self.physicals.are_watched()
     }
 
     /// True if slices have more to apply or to answer than one turn allows.
@@ -390,6 +395,10 @@ impl Shard {
             ToShard::Pin { from, pin, main } => self.pin_for(from, pin, main),
             ToShard::Pinned { pin, result } => self.pinned(pin, result),
             ToShard::Unpin { pin } => self.unpin_own(pin),
+            ToShard::WatchCompaction { from, call, main } => {
+                self.watch_compaction(from, call, main);
+            }
+            ToShard::CompactionAt { call, state } => self.compaction_at(call, state),
             ToShard::Facts(facts) => self.learn(facts),
             ToShard::Stop => self.stop(),
         }

@@ -43,6 +43,11 @@ impl Space {
         trim
     }
 
+    /// Was nothing left to give back when it was last looked for, and nothing made free since?
+    pub fn is_trimmed(&self) -> bool {
+        self.is_trimmed
+    }
+
     fn find_trim(&self) -> Option<TrimUnits> {
         let end = self.last_used_end();
         let keep = end.max(self.used_units.saturating_add(self.slack_units));

@@ -123,6 +123,7 @@ impl Shard {
         let message = match answer {
             Answer::Failed(error) => {
                 self.calls.remove(call);
+                self.forget_physical(call);
                 return self.fail(call, error);
             }
             Answer::Plan(plan) => {
@@ -152,7 +153,7 @@ impl Shard {
             Answer::Moved => pb::MoveLeaderResponse { header: None }.encode_to_vec(),
             Answer::Status(reply) => pb::StatusResponse { header, ..*reply }.encode_to_vec(),
             Answer::Alarms(alarms) => pb::AlarmResponse { header, alarms }.encode_to_vec(),
-            Answer::Done => pb::CompactionResponse { header }.encode_to_vec(),
+            Answer::Done => return self.checkpoint_for(call),
             Answer::KeptAlive { .. } | Answer::Snapshot(_) => {
                 unreachable!("renewals and snapshots belong to streams")
             }

@@ -34,6 +34,8 @@ pub enum Waits {
     Answer,
     /// Rows; the reply is made when they are there.
     Rows,
+    /// Space to be given back, for however long that takes.
+    Space,
 }
 
 #[derive(Debug)]
@@ -80,9 +82,10 @@ impl Calls {
         self.table.find(hash(id), |call| call.id == id).map(|call| call.waits)
     }
 
-    /// Takes the calls out that have waited since before `deadline`.
+    /// Takes the calls out that have waited since before `deadline`, but for those that wait for
+    /// space.
     pub fn take_older_than(&mut self, deadline: Instant) -> Vec<(CallId, Waits)> {
-        self.take(|call| call.since < deadline)
+        self.take(|call| call.since < deadline && call.waits != Waits::Space)
     }
 
     /// Every call, when the member stops.

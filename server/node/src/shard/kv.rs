@@ -254,11 +254,7 @@ impl Shard {
                 return self.fail(call, error);
             }
             Outcome::Compact { physical: true } => {
-                // Gone from disk once a checkpoint that begins now is durable.
-                self.calls.now_waits(call, Waits::Answer);
-                let question = Question::Checkpoint;
-                self.out.push_back(ShardEffect::ToLeader(ToLeader::Ask { call, question }));
-                return;
+                return self.wait_for_space(call);
             }
             Outcome::Compact { physical: false } => {
                 pb::CompactionResponse { header }.encode_to_vec()

@@ -216,6 +216,7 @@ impl Shard {
     pub(super) fn gone(&mut self, call: CallId) {
         self.calls.remove(call);
         self.forget_walk(call);
+        self.forget_physical(call);
         self.forget_scroll(call);
         self.forget_stream(call);
     }
@@ -302,6 +303,7 @@ impl Shard {
                 self.fail(call, error.clone());
             }
         }
+        self.physicals.clear();
         self.stop_walks(error);
         for call in self.scrolls.calls() {
             self.end_scroll(call, Some(error.clone().into()));
