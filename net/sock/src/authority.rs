@@ -1,5 +1,7 @@
 //! Owns the `:authority` of requests on their way to h2. etcdctl 3.4 writes the whole endpoint
-//! there (`http://host:port`); etcd takes it, h2 resets the stream. So the scheme is cut off.
+//! there (`http://host:port`), and clients of a socket file write its path (`/run/etcd.sock`,
+//! `run%2Fetcd.sock`); etcd takes both, h2 resets the stream. So the scheme is cut off, and a path
+//! is written over with letters that say nothing.
 //! Pure. Never decodes more of a header block than it must pass to find that field.
 //! Invariant: a frame that needs no change, or is not understood, keeps every byte.
 //!
@@ -12,9 +14,11 @@
 //! The field enters the dynamic table of both sides, ours 7 or 8 bytes smaller. Fields are counted
 //! from the newest, so a table with room to spare only keeps old ones longer, where no index of
 //! the client's leads. That holds unless the field is too large for the client's table and not
-//! for ours; so table sizes are followed, and where they cannot be, nothing is cut any more.
+//! for ours; so table sizes are followed, and where they cannot be, nothing is cut any more. A path
+//! keeps its bytes on the wire; Huffman-coded it may become shorter, never longer.
 
 use crate::scan::{FLAG_END_HEADERS, HEADER_BYTES};
+use crate::service::Peer;
 
 const FLAG_PADDED: u8 = 8;
 const FLAG_PRIORITY: u8 = 0x20;
@@ -24,9 +28,10 @@ const PRIORITY_BYTES: usize = 5;
 
 /// Of the static table (RFC 7541, appendix A).
 const NAME_AUTHORITY: u32 = 1;
+const NAME: &[u8] = b":authority";
 
 /// What a field with this name takes in a table, without its value (RFC 7541, 4.1).
-const ENTRY_BYTES: u32 = 32 + ":authority".len() as u32;
+const ENTRY_BYTES: u32 = 32 + NAME.len() as u32;
 
 /// A table before anybody speaks of it. We announce no other, so no client may go beyond.
 const TABLE_BYTES_DEFAULT: u32 = 4096;
@@ -52,6 +57,14 @@ const CODES: [(u16, usize); 8] = [
 
 /// Of the longest code in [`CODES`].
 const WINDOW_BITS: usize = 13;
+
+/// What a path is written over with, and the same Huffman-coded: a letter whose code is one byte.
+const MASK: u8 = b'X';
+const MASK_CODED: u8 = 0xfc;
+
+/// The codes of the slash and of the percent sign, six bits each.
+const PATH_CODES: [u16; 2] = [0b01_1000, 0b01_0101];
+const PATH_CODE_BITS: usize = 6;
 
 /// What is cut off; and Huffman-coded its whole bytes, then the bits of one more.
 struct Scheme {
@@ -87,6 +100,8 @@ enum Table {
 #[derive(Debug)]
 pub(crate) struct Authority {
     table: Table,
+    /// Whether the connection came through a socket file, where clients name its path.
+    peer: Peer,
 }
 
 /// A string of a header block: where its length begins, its bytes begin, and it ends.
@@ -112,12 +127,13 @@ enum Indexing {
 }
 
 impl Authority {
-    pub(crate) fn new() -> Authority {
-        Authority { table: Table::Known { bytes: TABLE_BYTES_DEFAULT } }
+    pub(crate) fn new(peer: Peer) -> Authority {
+        Authority { table: Table::Known { bytes: TABLE_BYTES_DEFAULT }, peer }
     }
 
     /// Looks at a whole HEADERS frame, in the order of the connection. If its authority begins
-    /// with a scheme, rewrites the frame in place and answers how many bytes it has now.
+    /// with a scheme or names a socket file, rewrites the frame in place and answers how many bytes
+    /// it has now.
     pub(crate) fn strip(&mut self, frame: &mut [u8]) -> Option<usize> {
         assert!(HEADER_BYTES <= frame.len());
         let Table::Known { bytes: table_bytes } = &mut self.table else { return None };
@@ -131,11 +147,26 @@ impl Authority {
             return None;
         };
         let (text, indexing) = find(&frame[..end], at)?;
-        let (from, value_bytes, cut) = cut(&frame[text.begin..text.end], text.coding)?;
+        let value = &frame[text.begin..text.end];
+        let (change, value_bytes) = match cut(value, text.coding) {
+            Some((from, value_bytes, rest)) => (Change::Cut { from, rest }, value_bytes),
+            None if self.peer == Peer::Unix => (Change::Mask, path(value, text.coding)?),
+            None => return None,
+        };
         if indexing == Indexing::Yes && *table_bytes < ENTRY_BYTES + value_bytes {
             return None;
         }
-        Some(rewrite(frame, &text, from, cut))
+        match change {
+            Change::Cut { from, rest } => Some(rewrite(frame, &text, from, rest)),
+            Change::Mask => {
+                let letter = match text.coding {
+                    Coding::Plain => MASK,
+                    Coding::Huffman => MASK_CODED,
+                };
+                frame[text.begin..text.end].fill(letter);
+                Some(frame.len())
+            }
+        }
     }
 
     /// The connection had a header block that was not shown.
@@ -188,9 +219,13 @@ fn find(block: &[u8], mut at: usize) -> Option<(Text, Indexing)> {
             0x00..=0x1f => (Indexing::No, 4),
         };
         let (name, after) = integer(block, at, prefix_bits)?;
-        let value_at = if name == 0 { text(block, after)?.end } else { after };
-        let value = text(block, value_at)?;
-        if name == NAME_AUTHORITY {
+        // gRPC's C core spells names out, too.
+        let spelled = if name == 0 { Some(text(block, after)?) } else { None };
+        let value = text(block, spelled.map_or(after, |spelled| spelled.end))?;
+        let is_named = spelled.is_some_and(|spelled| {
+            spelled.coding == Coding::Plain && &block[spelled.begin..spelled.end] == NAME
+        });
+        if name == NAME_AUTHORITY || is_named {
             return Some((value, indexing));
         }
         at = value.end;
@@ -222,6 +257,13 @@ fn text(block: &[u8], at: usize) -> Option<Text> {
     (end <= block.len()).then_some(Text { at, begin, end, coding })
 }
 
+/// What is done to a value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Change {
+    Cut { from: usize, rest: Rest },
+    Mask,
+}
+
 /// What stays of a value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Rest {
@@ -251,6 +293,24 @@ fn cut(value: &[u8], coding: Coding) -> Option<(usize, u32, Rest)> {
     (0 < rest.bytes).then_some((from, size as u32, rest))
 }
 
+/// If the value is the path of a file, its size decoded. One that would become longer is left.
+fn path(value: &[u8], coding: Coding) -> Option<u32> {
+    match coding {
+        Coding::Plain => {
+            value.iter().any(|b| matches!(b, b'/' | b'%')).then_some(value.len() as u32)
+        }
+        Coding::Huffman => {
+            let (mut at, mut size, mut is_path) = (0, 0, false);
+            while let Some((window, bits)) = code(value, at)? {
+                let symbol = window >> (WINDOW_BITS - PATH_CODE_BITS);
+                is_path |= bits == PATH_CODE_BITS && PATH_CODES.contains(&symbol);
+                (at, size) = (at + bits, size + 1);
+            }
+            (is_path && value.len() <= size).then_some(size as u32)
+        }
+    }
+}
+
 impl Scheme {
     fn begins(&self, value: &[u8]) -> bool {
         let whole = self.coded.len();
@@ -262,23 +322,27 @@ impl Scheme {
 /// Counts the symbols from this bit on, and tells where the padding begins. The last symbol may
 /// itself end in ones, so only walking tells them apart.
 fn symbols(value: &[u8], mut at: usize) -> Option<(usize, usize)> {
-    let bits = 8 * value.len();
     let mut symbols = 0;
-    loop {
-        assert!(at <= bits);
-        let byte = |n: usize| u32::from(*value.get(at / 8 + n).unwrap_or(&0xff));
-        let three = byte(0) << 16 | byte(1) << 8 | byte(2);
-        let window = (three >> (24 - WINDOW_BITS - at % 8)) as u16 & ((1 << WINDOW_BITS) - 1);
-        if window == (1 << WINDOW_BITS) - 1 {
-            return (bits - at < 8).then_some((symbols, at));
-        }
-        let (_, code_bits) = CODES.iter().find(|(end, _)| window < *end)?;
-        at += code_bits;
-        if bits < at {
-            return None;
-        }
+    while let Some((_, bits)) = code(value, at)? {
+        at += bits;
         symbols += 1;
     }
+    Some((symbols, at))
+}
+
+/// The code that begins at this bit, left-aligned, and its length; `Some(None)` where the padding
+/// begins, `None` where there is neither.
+fn code(value: &[u8], at: usize) -> Option<Option<(u16, usize)>> {
+    let bits = 8 * value.len();
+    assert!(at <= bits);
+    let byte = |n: usize| u32::from(*value.get(at / 8 + n).unwrap_or(&0xff));
+    let three = byte(0) << 16 | byte(1) << 8 | byte(2);
+    let window = (three >> (24 - WINDOW_BITS - at % 8)) as u16 & ((1 << WINDOW_BITS) - 1);
+    if window == (1 << WINDOW_BITS) - 1 {
+        return (bits - at < 8).then_some(None);
+    }
+    let (_, code_bits) = CODES.iter().find(|(end, _)| window < *end)?;
+    (at + code_bits <= bits).then_some(Some((window, *code_bits)))
 }
 
 /// Writes the shorter value and moves up what follows; the new size of the frame.

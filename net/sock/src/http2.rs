@@ -89,7 +89,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Http2<S> {
         let mut http2 = Http2 {
             h2,
             scanner: Scanner::default(),
-            authority: Authority::new(),
+            authority: Authority::new(seat.line.peer),
             guard: Guard::new(millis(options.ping_interval_min)),
             touched: BTreeSet::new(),
             reset: Vec::new(),

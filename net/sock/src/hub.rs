@@ -120,6 +120,11 @@ impl Hub {
         }))
     }
 
+    /// Connections open on this core.
+    pub fn connections(&self) -> usize {
+        self.0.roster.borrow().count()
+    }
+
     /// The counters as they stand.
     pub fn stats(&self) -> Stats {
         self.0.counters.read()

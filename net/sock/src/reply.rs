@@ -30,11 +30,13 @@ pub struct HttpResponse {
 pub struct HttpReply {
     hub: Hub,
     call: CallId,
+    /// What the answer carries whoever gives it.
+    fields: HeaderMap,
 }
 
 impl HttpReply {
     pub(crate) fn new(hub: Hub, call: CallId) -> HttpReply {
-        HttpReply { hub, call }
+        HttpReply { hub, call, fields: HeaderMap::new() }
     }
 
     /// The call, as [`crate::Service::gone`] and [`crate::Service::drained`] name it.
@@ -42,15 +44,43 @@ impl HttpReply {
         self.call
     }
 
+    /// Fields that the answer carries whoever gives it; its own win.
+    pub fn always(&mut self, fields: HeaderMap) {
+        self.fields = fields;
+    }
+
     /// The whole answer at once.
-    pub fn respond(self, response: HttpResponse) {
+    pub fn respond(mut self, response: HttpResponse) {
         let Some(call) = self.hub.0.remove(self.call) else { return };
         let HttpResponse { status, headers, body } = response;
+        let headers = self.with_fields(headers);
         respond(call, status, headers, body);
+    }
+
+    /// No answer: the request was not for this listener. Over HTTP/1.1 the connection ends, over
+    /// HTTP/2 the stream.
+    pub fn hang_up(self) {
+        let Some(mut call) = self.hub.0.remove(self.call) else { return };
+        call.line.call_finished();
+        match &mut call.sink {
+            Sink::Head(sender) => sender.send_reset(Reason::PROTOCOL_ERROR),
+            Sink::Body(stream) => stream.send_reset(Reason::PROTOCOL_ERROR),
+            Sink::Http1 => end_http1(&call.line, Outgoing::Abort),
+        }
+    }
+
+    fn with_fields(&mut self, mut headers: HeaderMap) -> HeaderMap {
+        for (name, value) in std::mem::take(&mut self.fields) {
+            if let Some(name) = name {
+                headers.entry(name).or_insert(value);
+            }
+        }
+        headers
     }
 
     /// Begins an answer whose length is not known. Parts follow with [`HttpReply::send`].
     pub fn begin(&mut self, status: StatusCode, headers: HeaderMap) {
+        let headers = self.with_fields(headers);
         let mut calls = self.hub.0.calls.borrow_mut();
         let Some(entry) = calls.get_mut(self.call) else { return };
         assert!(entry.meter.is_none());

@@ -5,6 +5,11 @@ use base::Prng;
 
 use super::*;
 
+const TCP: Peer = Peer::Tcp(std::net::SocketAddr::V4(std::net::SocketAddrV4::new(
+    std::net::Ipv4Addr::LOCALHOST,
+    1,
+)));
+
 /// Captured from `etcdctl 3.4 --endpoints http://127.0.0.1:23978 endpoint status`: a HEADERS
 /// frame with the authority `http://127.0.0.1:23978`, Huffman-coded and to be indexed.
 const ETCDCTL_34: &str = "000077010400000001838645976 0a924882d9dcb6571afa066a925a87510ac6e48d36a3f\
@@ -37,7 +42,7 @@ fn through(authority: &mut Authority, frame: &[u8]) -> Vec<u8> {
 }
 
 fn once(frame: &[u8]) -> Vec<u8> {
-    through(&mut Authority::new(), frame)
+    through(&mut Authority::new(TCP), frame)
 }
 
 #[test]
@@ -262,7 +267,7 @@ fn what_the_clients_table_cannot_hold_is_not_cut() {
             let first = Shape { before, after: Vec::new(), literal, coding, ..base };
             // The size stays for the frames to come.
             let second = Shape { before: Vec::new(), after: Vec::new(), literal, coding, ..base };
-            let mut authority = Authority::new();
+            let mut authority = Authority::new(TCP);
             for shape in [&first, &second] {
                 let sent = shape.frame(&url);
                 let wanted = if is_cut { shape.frame(&host) } else { sent.clone() };
@@ -275,7 +280,7 @@ fn what_the_clients_table_cannot_hold_is_not_cut() {
 #[test]
 fn after_a_block_in_pieces_nothing_is_cut() {
     let golden = bytes(ETCDCTL_34);
-    let mut authority = Authority::new();
+    let mut authority = Authority::new(TCP);
     let mut pieces = golden.clone();
     pieces[4] &= !FLAG_END_HEADERS;
     assert_eq!(through(&mut authority, &pieces), pieces);
@@ -299,4 +304,63 @@ fn gaps_are_closed_as_by_building_it_anew() {
         let left = gaps.close(&mut buffer);
         assert_eq!(buffer[..left], wanted, "seed {seed}");
     }
+}
+
+/// A frame as it must be after its path was written over.
+fn masked(shape: &Shape, path: &str) -> Vec<u8> {
+    let bytes = match shape.coding {
+        Coding::Plain => path.len(),
+        Coding::Huffman => huffman(path).len(),
+    };
+    shape.frame(&"X".repeat(bytes))
+}
+
+fn through_a_file(frame: &[u8]) -> Vec<u8> {
+    through(&mut Authority::new(Peer::Unix), frame)
+}
+
+#[test]
+fn the_path_of_a_socket_file_is_written_over() {
+    for seed in 0..5_000 {
+        let mut dice = Prng::from_seed(seed);
+        let shape = Shape::roll(&mut dice);
+        for path in ["/run/etcd.sock", "run%2Fetcd.sock", "/", "unix:/tmp/a-b_c", "%2Ftmp%2Fa"] {
+            let sent = shape.frame(path);
+            assert_eq!(through_a_file(&sent), masked(&shape, path), "seed {seed}: {path}");
+            assert_eq!(once(&sent), sent, "only behind a socket file");
+        }
+        for host in ["localhost", "127.0.0.1:2379", "etcd.sock"] {
+            let sent = shape.frame(host);
+            assert_eq!(through_a_file(&sent), sent, "seed {seed}: {host}");
+        }
+        let url = shape.frame("http://h:1");
+        assert_eq!(through_a_file(&url), shape.frame("h:1"), "seed {seed}");
+    }
+}
+
+#[test]
+fn a_path_that_would_become_longer_is_left() {
+    let mut dice = Prng::from_seed(4);
+    let shape = Shape { coding: Coding::Huffman, ..Shape::roll(&mut dice) };
+    let sent = shape.frame("/~~~~~~~~");
+    assert_eq!(through_a_file(&sent), sent);
+}
+
+/// The beginning of a request by grpcio 1.85 through `/tmp/edge.sock`: every name is spelled out.
+#[test]
+fn a_name_that_is_spelled_out_is_known() {
+    let frame = |host: &[u8]| {
+        let block = [&b"\x40\x05:path\x02/a\x40\x0a:authority\x0e"[..], host, b"\x83\x86"].concat();
+        let head = [0, 0, block.len() as u8, 1, FLAG_END_HEADERS, 0, 0, 0, 1];
+        [&head[..], &block].concat()
+    };
+    let sent = frame(b"tmp%2Fedge.soc");
+    assert_eq!(through_a_file(&sent), frame(b"XXXXXXXXXXXXXX"));
+    assert_eq!(once(&frame(b"http://a.org:1")), {
+        let mut cut = frame(b"\0\0\0\0\0\0\0\0\0\0\0\0\0\0");
+        let at = cut.len() - 2 - 14;
+        cut.splice(at - 1..at + 14, b"\x07a.org:1".iter().copied());
+        cut[2] -= 7;
+        cut
+    });
 }
