@@ -8,6 +8,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Instant;
 
 use base::limits::BLOCK_BYTES;
 use base::{FileId, IoError, IoRequest, IoResult};
@@ -21,8 +22,13 @@ use crate::files::{Durability, Files, from_code, open, os_error, turn_polling_of
 /// Largest single read handed to the kernel: larger ones have hung on some kernels when they were
 /// bigger than the device's own limit.
 const READ_PIECE_BYTES: usize = 512 << 10;
-/// Largest single write, and the zeros written at once while a log segment is prepared.
+/// Largest single write.
 const WRITE_PIECE_BYTES: usize = 1 << 20;
+/// The zeros written at once while a log segment is prepared. Whoever commits meanwhile waits for
+/// one such piece: with 1 MiB a put took 1 ms instead of 0.1 ms until the segment was full.
+const ZERO_PIECE_BYTES: usize = 128 << 10;
+
+const _: () = assert!(ZERO_PIECE_BYTES.is_multiple_of(BLOCK_BYTES));
 
 /// Runs requests and collects their results under tags of type `T`.
 pub struct Disk<T> {
@@ -191,19 +197,25 @@ async fn prepare(
     .await
 }
 
+/// Writes the zeros in small pieces out of one buffer, and rests after each for as long as it took:
+/// the device belongs to the log's own writes at least half of the time.
 async fn zero_fill(path: &Path, len: u64) -> Result<(), IoError> {
     let handle = open(path, Durability::AtSync).await?;
+    let mut zeros = handle.alloc_dma_buffer(ZERO_PIECE_BYTES);
+    zeros.as_bytes_mut().fill(0);
+    let zeros = Rc::new(zeros);
     let mut at = 0;
-    while at < len {
-        let size = (len - at).min(WRITE_PIECE_BYTES as u64);
-        let mut buffer = handle.alloc_dma_buffer(size as usize);
-        buffer.as_bytes_mut().fill(0);
-        let wrote = handle.write_at(buffer, at).await.map_err(|error| os_error(&error))?;
-        if wrote as u64 != size {
+    while at + ZERO_PIECE_BYTES as u64 <= len {
+        let begun = Instant::now();
+        let wrote = handle.write_rc_at(zeros.clone(), at).await;
+        if wrote.map_err(|error| os_error(&error))? != ZERO_PIECE_BYTES {
             return Err(IoError::Os(libc::EIO));
         }
-        at += size;
+        at += ZERO_PIECE_BYTES as u64;
+        glommio::timer::sleep(begun.elapsed()).await;
     }
+    let rest = usize::try_from(len - at).expect("less than a piece");
+    write(&handle, at, &zeros.as_bytes()[..rest]).await?;
     handle.fdatasync().await.map_err(|error| os_error(&error))?;
     handle.close().await.map_err(|error| os_error(&error))
 }

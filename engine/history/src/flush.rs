@@ -18,8 +18,9 @@ use crate::directory::{self, Area, DIRECTORY_SEGMENT, HistoryRoot};
 use crate::frame::PageAt;
 use crate::history::History;
 
-/// Most bytes of neighbouring blocks that go out as one write.
-const WRITE_BYTES_MAX: usize = 256 << 10;
+/// Most bytes of neighbouring blocks that go out as one write. A commit that comes at the same
+/// time waits for it; small ones need no fresh memory.
+const WRITE_BYTES_MAX: usize = 64 << 10;
 
 /// Names one write or sync of one history.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -21,8 +21,8 @@ pub const VALUE_BYTES_MAX: usize = 1 << 30;
 pub const PAGE_UNITS_MAX: u32 = (1 << 20) - 1;
 
 /// Adjacent pages are handed out as one write up to this size. A page larger than this is one
-/// write all the same.
-pub const WRITE_BYTES_MAX: usize = 256 << 10;
+/// write all the same. Small, because a commit that comes at the same time waits for it.
+pub const WRITE_BYTES_MAX: usize = 64 << 10;
 /// Units in one region of the free map (64 MiB).
 pub const REGION_UNITS: u32 = 16 << 10;
 /// Units that the file may have at most (16 TiB less one region).

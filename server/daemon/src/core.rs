@@ -15,8 +15,8 @@ use node::{
     CallId, Leader, LeaderEffect, LeaderEvent, PeerNote, Shard, ShardEffect, ShardEvent, ShardId,
     ToLeader, ToShard,
 };
-use settings::MetricsDetail;
 use settings::gates::Gates;
+use settings::{Access, MetricsDetail};
 use sock::peer::NotSent;
 use sock::{Hub, Parcel, Pressure};
 use wire::{Code, Method};
@@ -26,6 +26,8 @@ use crate::links::Links;
 use crate::looks::{Looks, Then};
 use crate::mesh::Mesh;
 use crate::metrics::{self, Figures};
+use crate::placement::{Board, Load};
+use crate::ports::Role;
 use crate::tally::{Stage, Tally};
 use crate::wake::Bell;
 
@@ -36,7 +38,7 @@ pub enum Letter {
     /// For a shard.
     ToShard(ToShard),
     /// A connection that core 0 accepted.
-    Connection(Parcel),
+    Connection(Role, Parcel),
     /// Figures are wanted.
     Look(u64),
     /// Here they are.
@@ -63,6 +65,10 @@ pub struct Shared {
     pub gates: Gates,
     /// The cluster.
     pub cluster_id: u64,
+    /// Who may ask for pages.
+    pub access: Access,
+    /// How each core stands.
+    pub boards: Vec<Board>,
 }
 
 /// One core.
@@ -153,7 +159,7 @@ impl Core {
     }
 
     /// Letters from another core.
-    pub fn letters(&self, from: usize, letters: Vec<Letter>, adopt: &dyn Fn(Parcel)) {
+    pub fn letters(&self, from: usize, letters: Vec<Letter>, adopt: &dyn Fn(Role, Parcel)) {
         let now = self.now();
         for letter in letters {
             match letter {
@@ -165,7 +171,7 @@ impl Core {
                 Letter::ToShard(message) => {
                     self.shard.borrow_mut().handle(now, ShardEvent::Told(message));
                 }
-                Letter::Connection(parcel) => adopt(parcel),
+                Letter::Connection(role, parcel) => adopt(role, parcel),
                 Letter::Look(look) => {
                     self.put(from, Letter::Seen(look, Box::new(self.figures())));
                 }
@@ -400,6 +406,13 @@ impl Core {
     /// Whether the next turn need not wait for anything to happen.
     pub fn busy(&self) -> bool {
         self.shard.borrow().busy()
+    }
+
+    /// Shows the other cores how this one stands.
+    pub fn show_load(&self, busy_permille: u32) {
+        let connections = u32::try_from(self.hub.connections()).unwrap_or(u32::MAX);
+        let board = &self.shared.boards[usize::from(self.id.0)];
+        board.write(Load { connections, busy_permille });
     }
 
     /// The network of this core.

@@ -163,13 +163,17 @@ pub fn broken(what: &str) {
 /// A listener is about to serve.
 pub fn listening(role: Role, address: &str) {
     match role {
-        Role::Client => {
-            journal::info!("serving client traffic insecurely; this is strongly discouraged!",
-                "traffic" => "grpc+http", "address" => address);
-        }
+        Role::Client => serving(address, "grpc+http"),
+        Role::ClientGrpc => serving(address, "grpc"),
+        Role::ClientHttp => serving(address, "http"),
         Role::Peer => journal::info!("serving peer traffic", "address" => address),
         Role::Metrics => journal::info!("serving metrics", "address" => address),
     }
+}
+
+fn serving(address: &str, traffic: &str) {
+    journal::info!("serving client traffic insecurely; this is strongly discouraged!",
+        "traffic" => traffic, "address" => address);
 }
 
 /// Clients may come.

@@ -26,7 +26,7 @@ pub fn serve(core: &Rc<Core>, role: Role, request: &HttpRequest, reply: HttpRepl
     if role == Role::Peer {
         return peer_pages::serve(core, request, reply);
     }
-    if request.method == Verb::OPTIONS {
+    if role != Role::Metrics && request.method == Verb::OPTIONS {
         return reply.respond(response(StatusCode::OK, None, Bytes::new()));
     }
     if !serves(role, &request.path) {
@@ -48,9 +48,9 @@ pub fn serve(core: &Rc<Core>, role: Role, request: &HttpRequest, reply: HttpRepl
 fn serves(role: Role, path: &str) -> bool {
     let watched = matches!(path, "/health" | "/metrics") || check_name(path).is_some();
     match role {
-        Role::Client => watched || matches!(path, "/version" | "/debug/vars"),
+        Role::Client | Role::ClientHttp => watched || matches!(path, "/version" | "/debug/vars"),
         Role::Metrics => watched,
-        Role::Peer => unreachable!("it has its own pages"),
+        Role::Peer | Role::ClientGrpc => unreachable!("these have other pages or none"),
     }
 }
 
@@ -68,15 +68,6 @@ pub fn version_body() -> String {
 
 fn response(status: StatusCode, kind: Option<&'static str>, body: Bytes) -> HttpResponse {
     let mut headers = HeaderMap::new();
-    headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
-    headers.insert(
-        header::ACCESS_CONTROL_ALLOW_METHODS,
-        HeaderValue::from_static("POST, GET, OPTIONS, PUT, DELETE"),
-    );
-    headers.insert(
-        header::ACCESS_CONTROL_ALLOW_HEADERS,
-        HeaderValue::from_static("accept, content-type, authorization"),
-    );
     if let Some(kind) = kind {
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
     }

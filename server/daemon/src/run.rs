@@ -10,21 +10,22 @@ use std::sync::mpsc;
 use std::time::{Duration, Instant as Clock};
 
 use disk::{DataDir, Disk};
-use glommio::{LocalExecutorBuilder, Placement};
+use glommio::LocalExecutorBuilder;
 use node::leader::Report;
 use node::{Founding, Leader, Shard, ShardId};
 use settings::Settings;
-use sock::{Bound, Hub, Server};
+use sock::{Bound, Hub};
 
-use crate::accept::{self, Doors};
+use crate::accept::{self, Clients, Doors};
 use crate::birth::{self, Birth};
 use crate::config::{self, Identity};
 use crate::core::{Core, Letter, Shared};
 use crate::links::Links;
 use crate::mesh::{self, Ends, Mesh};
 use crate::news::{self, Story};
+use crate::placement::{self, Board};
 use crate::ports::{self, Role};
-use crate::service::Front;
+use crate::seat;
 use crate::wake::Bell;
 
 /// Longest pause between two ticks.
@@ -92,6 +93,8 @@ pub fn run(settings: &Settings) -> Result<Ended, String> {
         detail: settings.metrics,
         gates: settings.gates.clone(),
         cluster_id: who.cluster_id,
+        access: settings.access.clone(),
+        boards: (0..shards).map(|_| Board::default()).collect(),
     });
     for (core, ends) in mesh::build::<Letter>(usize::from(shards)).into_iter().enumerate() {
         let seed = Seed {
@@ -110,6 +113,7 @@ pub fn run(settings: &Settings) -> Result<Ended, String> {
     stop.store(true, Ordering::SeqCst);
     // Past the limit the log is whole all the same: it only lacks its seal.
     let _ = has_stopped.recv_timeout(STOP_WAIT);
+    ports::remove_files(settings);
     news::stopped();
     Ok(Ended::Signal(signal))
 }
@@ -128,12 +132,12 @@ fn wait_for_signal() -> Result<i32, String> {
 }
 
 fn spawn(core: usize, seed: Seed, dir: Arc<DataDir>) -> Result<(), String> {
-    let cpus = &seed.settings.cores.cpu_set;
-    let placement = match cpus.get(core % cpus.len().max(1)) {
-        Some(cpu) => Placement::Fixed(usize::from(*cpu)),
-        None => Placement::Unbound,
-    };
-    LocalExecutorBuilder::new(placement)
+    let seat = seat::of(&seed.settings.cores, core);
+    let mut builder = LocalExecutorBuilder::new(seat.placement);
+    if let Some(span) = seat.spin {
+        builder = builder.spin_before_park(span);
+    }
+    builder
         .name(&format!("core-{core}"))
         .io_memory(IO_MEMORY_BYTES)
         .spawn(move || async move { run_core(core, seed, dir).await })
@@ -176,9 +180,8 @@ async fn run_core(number: usize, seed: Seed, dir: Arc<DataDir>) {
         seed.shared.clone(),
         report,
     ));
-    let cores = usize::from(seed.settings.cores.count);
-    let server = Server::new(hub, Rc::new(Front { core: core.clone(), role: Role::Client }));
-    connect_mesh(&core, seed.ends, server.clone()).await;
+    let clients = Rc::new(Clients::new(&core));
+    connect_mesh(&core, seed.ends, clients.clone()).await;
     let transport = (number == 0).then(|| {
         let links = Links::new(&core, &seed.settings, seed.who, seed.seed ^ 2);
         let transport = links.transport();
@@ -187,7 +190,8 @@ async fn run_core(number: usize, seed: Seed, dir: Arc<DataDir>) {
     });
     glommio::spawn_local(turns(core.clone(), bell)).detach();
     if let Some(transport) = transport {
-        let doors = Doors { core: core.clone(), bounds, serving, cores, transport };
+        let clients = clients.clone();
+        let doors = Doors { core: core.clone(), clients, bounds, serving, transport };
         glommio::spawn_local(accept::open(doors)).detach();
     }
     tick(&core, &seed.stop).await;
@@ -195,7 +199,7 @@ async fn run_core(number: usize, seed: Seed, dir: Arc<DataDir>) {
         story.leaving(core.peers());
     }
     core.stop();
-    glommio::spawn_local(async move { server.stop(CLIENTS_WAIT).await }).detach();
+    glommio::spawn_local(async move { clients.all().stop(CLIENTS_WAIT).await }).detach();
     // The main thread ends the process; until then leadership is handed over and the log sealed.
     tick(&core, &AtomicBool::new(false)).await;
 }
@@ -230,10 +234,10 @@ fn leave() {
     .detach();
 }
 
-async fn connect_mesh(core: &Rc<Core>, ends: Ends<Letter>, server: Server) {
+async fn connect_mesh(core: &Rc<Core>, ends: Ends<Letter>, clients: Rc<Clients>) {
     let inbox = core.clone();
     let arrived = Rc::new(move |from: usize, letters: Vec<Letter>| {
-        inbox.letters(from, letters, &|parcel| server.adopt(parcel.unpack()));
+        inbox.letters(from, letters, &|role, parcel| clients.adopt(role, parcel));
     });
     core.set_mesh(Mesh::connect(ends, arrived).await);
 }
@@ -251,9 +255,16 @@ async fn turns(core: Rc<Core>, bell: Rc<Bell>) {
 
 /// The core's clock, until told to stop.
 async fn tick(core: &Core, stop: &AtomicBool) {
+    let mut shown = Clock::now();
     while !stop.load(Ordering::Relaxed) {
         let wait = core.poll_deadline().map_or(TICK_MAX, |at| at.since(core.now()));
         glommio::timer::sleep(wait.clamp(TICK_MIN, TICK_MAX)).await;
         core.tick();
+        let passed = shown.elapsed();
+        if passed >= TICK_MAX {
+            shown += passed;
+            let worked = glommio::executor().executor_stats().total_runtime();
+            core.show_load(placement::busy_permille(worked, passed));
+        }
     }
 }

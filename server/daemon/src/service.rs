@@ -11,6 +11,7 @@ use wire::method::Kind;
 use wire::{Code, Method, Status};
 
 use crate::core::Core;
+use crate::gate;
 use crate::pages;
 use crate::ports::Role;
 
@@ -24,9 +25,12 @@ pub struct Front {
 
 impl Service for Front {
     fn route(&self, path: &str) -> Route {
-        if self.role != Role::Client {
-            let text = "this listener serves no gRPC";
-            return Route::Refused(Status::new(Code::Unimplemented, text));
+        match self.role {
+            Role::Client | Role::ClientGrpc => {}
+            Role::ClientHttp | Role::Peer | Role::Metrics => {
+                let text = "this listener serves no gRPC";
+                return Route::Refused(Status::new(Code::Unimplemented, text));
+            }
         }
         match Method::from_path(path) {
             Ok(method) => match method.kind() {
@@ -71,7 +75,17 @@ impl Service for Front {
         self.core.tell_shard(ShardEvent::Drained { call: inner(call) });
     }
 
-    fn http(&self, request: HttpRequest, reply: HttpReply) {
+    fn http(&self, request: HttpRequest, mut reply: HttpReply) {
+        match self.role {
+            Role::ClientGrpc => return reply.hang_up(),
+            Role::Client | Role::ClientHttp => {
+                match gate::judge(&self.core.shared.access, &request) {
+                    Ok(fields) => reply.always(fields),
+                    Err(refusal) => return reply.respond(*refusal),
+                }
+            }
+            Role::Peer | Role::Metrics => {}
+        }
         pages::serve(&self.core, self.role, &request, reply);
     }
 }

@@ -62,7 +62,7 @@ use walks::Walks;
 
 /// What a slice may do at once for nobody in particular.
 const WORK: WorkBudget = WorkBudget {
-    write_bytes: 1 << 20,
+    write_bytes: 128 << 10,
     purge_entries: 256,
     relocate_pages: 0,
     scrub: ScrubPace::Rest,

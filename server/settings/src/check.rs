@@ -242,11 +242,12 @@ fn no_meaning(flag: String, why: &str) -> Notice {
 fn check_schemes(chosen: &Chosen) -> Result<(), Stop> {
     for (name, side, pair) in [
         ("listen-client-urls", "client", "--cert-file, --key-file"),
+        ("listen-client-http-urls", "client", "--cert-file, --key-file"),
         ("listen-metrics-urls", "client", "--cert-file, --key-file"),
         ("listen-peer-urls", "peer", "--peer-cert-file, --peer-key-file"),
     ] {
         for url in chosen.urls(name) {
-            if url.is_file() {
+            if url.is_file() && side == "peer" {
                 let what = format!("--{name}={url} asks for a unix socket");
                 return Err(Stop::invalid(not_yet(&what)));
             }
@@ -258,7 +259,14 @@ fn check_schemes(chosen: &Chosen) -> Result<(), Stop> {
             }
         }
     }
-    Ok(())
+    let grpc = chosen.urls("listen-client-urls");
+    match chosen.urls("listen-client-http-urls").iter().find(|url| grpc.contains(url)) {
+        None => Ok(()),
+        Some(url) => Err(Stop::start(format!(
+            "cannot bind both --listen-client-urls and --listen-client-http-urls on the same \
+             url {url}"
+        ))),
+    }
 }
 
 fn note_unwise(chosen: &Chosen, notices: &mut Vec<Notice>) {

@@ -9,8 +9,8 @@ use crate::compaction;
 use crate::logging;
 use crate::notice::{Level, Notice, Stop};
 use crate::settings::{
-    Advertise, Checkpoint, Cluster, ClusterState, Cores, Keepalive, Limits, Listen, Machine,
-    MetricsDetail, Quota, Settings, Slow, Timing,
+    Access, Advertise, Checkpoint, Cluster, ClusterState, Cores, Keepalive, Limits, Listen,
+    Machine, MetricsDetail, Names, Ports, Quota, Settings, Slow, Timing,
 };
 use crate::url::{self, Url};
 
@@ -39,7 +39,16 @@ impl Settings {
             listen: Listen {
                 peer: chosen.urls("listen-peer-urls"),
                 client: chosen.urls("listen-client-urls"),
+                http: chosen.urls("listen-client-http-urls"),
                 metrics: chosen.urls("listen-metrics-urls"),
+                ports: match chosen.bool("socket-reuse-port") {
+                    true => Ports::Shared,
+                    false => Ports::Own,
+                },
+            },
+            access: Access {
+                origins: names(chosen.list("cors")),
+                hosts: names(chosen.list("host-whitelist")),
             },
             advertise,
             cluster,
@@ -68,6 +77,14 @@ impl Settings {
             gates: chosen.gates(),
             name,
         })
+    }
+}
+
+/// An asterisk anywhere lets all in.
+fn names(names: Vec<String>) -> Names {
+    match names.is_empty() || names.iter().any(|name| name == "*") {
+        true => Names::Any,
+        false => Names::Only(names),
     }
 }
 

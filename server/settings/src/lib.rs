@@ -42,8 +42,8 @@ pub use file::ConfigFile;
 pub use logging::{Log, LogFormat, LogLevel, LogOutput};
 pub use notice::{Field, Level, Notice, Stop};
 pub use settings::{
-    Advertise, Checkpoint, Cluster, ClusterState, Cores, Keepalive, Limits, Listen, Machine,
-    MetricsDetail, Quota, Settings, Slow, Timing,
+    Access, Advertise, Checkpoint, Cluster, ClusterState, Cores, Keepalive, Limits, Listen,
+    Machine, MetricsDetail, Names, Ports, Quota, Settings, Slow, Timing,
 };
 pub use url::{Scheme, Url};
 

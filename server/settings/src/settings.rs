@@ -24,10 +24,59 @@ pub struct Machine {
 pub struct Listen {
     /// For peers.
     pub peer: Vec<Url>,
-    /// For clients: gRPC and HTTP on one port.
+    /// For clients: gRPC and HTTP on one port, or gRPC alone if HTTP has listeners of its own.
     pub client: Vec<Url>,
+    /// For clients that speak HTTP and no gRPC; empty means that they use those above.
+    pub http: Vec<Url>,
     /// For metrics and health alone.
     pub metrics: Vec<Url>,
+    /// Whether other processes may listen on the same ports.
+    pub ports: Ports,
+}
+
+/// Whether other processes may listen on the ports of this one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ports {
+    /// No.
+    Own,
+    /// Those that ask for it too.
+    Shared,
+}
+
+/// Names that are let in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Names {
+    /// All.
+    Any,
+    /// These, letter by letter.
+    Only(Vec<String>),
+}
+
+impl Names {
+    /// Whether the name is let in.
+    pub fn have(&self, name: &str) -> bool {
+        match self {
+            Names::Any => true,
+            Names::Only(names) => names.iter().any(|known| known == name),
+        }
+    }
+
+    /// As a list, as it was given.
+    pub fn list(&self) -> Vec<String> {
+        match self {
+            Names::Any => vec!["*".into()],
+            Names::Only(names) => names.clone(),
+        }
+    }
+}
+
+/// From where browsers may ask for pages, and under which names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Access {
+    /// Origins of other pages whose scripts may ask.
+    pub origins: Names,
+    /// Host names that a request in clear may name.
+    pub hosts: Names,
 }
 
 /// What this member tells others about itself.
@@ -162,6 +211,8 @@ pub struct Settings {
     pub listen: Listen,
     /// What it advertises.
     pub advertise: Advertise,
+    /// Who may ask for pages.
+    pub access: Access,
     /// The cluster.
     pub cluster: Cluster,
     /// Timers.
@@ -231,8 +282,8 @@ impl Settings {
             ("advertise-client-urls", urls(&self.advertise.client)),
             ("listen-client-urls", urls(&self.listen.client)),
             ("listen-metrics-urls", urls(&self.listen.metrics)),
-            ("cors", Field::List(vec!["*".into()])),
-            ("host-whitelist", Field::List(vec!["*".into()])),
+            ("cors", Field::List(self.access.origins.list())),
+            ("host-whitelist", Field::List(self.access.hosts.list())),
             ("initial-cluster", self.cluster.initial.as_str().into()),
             ("initial-cluster-state", state.into()),
             ("initial-cluster-token", self.cluster.token.as_str().into()),

@@ -31,8 +31,7 @@ pub(super) const ROWS: &[Row] = &[
     ),
     row(S, "listen-peer-urls", Kind::Urls, "http://localhost:2380", "Where members connect."),
     row(S, "listen-client-urls", Kind::Urls, "http://localhost:2379", "Where clients connect."),
-    row(S, "listen-client-http-urls", Kind::Urls, "", "Where clients connect for HTTP alone.")
-        .not_yet("gRPC and HTTP share the client listeners"),
+    row(S, "listen-client-http-urls", Kind::Urls, "", "Where clients connect for HTTP alone."),
     row(S, "max-snapshots", Kind::Unsigned, "5", "Snapshot files to keep (0: all).")
         .no_meaning(BACKGROUND),
     row(S, "max-wals", Kind::Unsigned, "5", "Log segment files to keep (0: all).")
@@ -68,8 +67,7 @@ pub(super) const ROWS: &[Row] = &[
     row(S, "grpc-keepalive-interval", Kind::Span, "2h", "Gap of server pings (0: none)."),
     row(S, "grpc-keepalive-timeout", Kind::Span, "20s", "Wait for an answer to a ping (0: none)."),
     row(S, "socket-reuse-port", Kind::Bool, "false", "Let listeners share a port (SO_REUSEPORT).")
-        .nested(&["socket-options", "reuse-port"])
-        .not_yet("sharing of a port"),
+        .nested(&["socket-options", "reuse-port"]),
     row(S, "socket-reuse-address", Kind::Bool, "false", "Bind while old connections linger.")
         .nested(&["socket-options", "reuse-address"])
         .no_meaning("listeners always set SO_REUSEADDR"),

@@ -157,10 +157,8 @@ pub(super) const ROWS: &[Row] = &[
     row(S, "tls-min-version", Kind::Text, "TLS1.2", "Oldest TLS version.").not_yet(TLS),
     row(S, "tls-max-version", Kind::Text, "", "Newest TLS version; empty: the newest known.")
         .not_yet(TLS),
-    row(S, "cors", Kind::Origins, "*", "Origins that browsers may come from.")
-        .not_yet("a choice of origins"),
-    row(S, "host-whitelist", Kind::Set, "*", "Host names that plain HTTP requests may name.")
-        .not_yet("a choice of host names"),
+    row(S, "cors", Kind::Origins, "*", "Origins that browsers may come from."),
+    row(S, "host-whitelist", Kind::Set, "*", "Host names that plain HTTP requests may name."),
     row(A, "auth-token", Kind::Text, "simple", "Kind of tokens: simple, or jwt with options.")
         .not_yet("any kind of tokens but simple"),
     row(A, "bcrypt-cost", Kind::Unsigned, "10", "Cost of hashing a password (4 to 31).")

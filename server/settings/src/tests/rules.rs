@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use super::{field, invalid, machine, run, settings, words};
-use crate::{AutoCompaction, Machine, Quota, Stop, parse, settle};
+use crate::{Access, AutoCompaction, Machine, Names, Ports, Quota, Stop, Url, parse, settle};
 
 fn refused(argv: &[&str]) -> String {
     invalid(&run(argv, &[]).expect_err("the settings must be refused"))
@@ -141,10 +141,8 @@ fn what_this_build_cannot_do_stops_the_start_and_names_every_flag() {
         &["--auto-tls"],
         &["--auth-token=jwt,pub-key=a"],
         &["--proxy=on"],
-        &["--host-whitelist=a"],
         &["--ca-file=a"],
         &["--listen-peer-urls=unix://localhost:1"],
-        &["--listen-client-http-urls=http://127.0.0.1:1"],
         &["--enable-log-rotation", "--log-outputs=a.log"],
         &["--feature-gates=AllAlpha=true"],
     ] {
@@ -156,6 +154,52 @@ fn what_this_build_cannot_do_stops_the_start_and_names_every_flag() {
 fn a_default_spelled_out_asks_for_nothing_new() {
     settings(&["--enable-v2=false", "--proxy=off", "--cors=*", "--cert-file=", "--auto-tls=false"]);
     settings(&["--feature-gates=InitialCorruptCheck=false", "--auth-token=simple"]);
+}
+
+#[test]
+fn an_asterisk_lets_every_name_in() {
+    let all = settings(&["--host-whitelist=a,*,b"]);
+    assert_eq!(all.access.hosts, Names::Any);
+    assert_eq!(settings(&[]).access, Access { origins: Names::Any, hosts: Names::Any });
+    let some = settings(&["--host-whitelist=b,a", "--cors=http://a.org:80,http://b.org:81"]);
+    assert_eq!(some.access.hosts.list(), ["a", "b"]);
+    assert!(some.access.hosts.have("a") && !some.access.hosts.have("A"));
+    assert_eq!(some.access.origins.list(), ["http://a.org:80", "http://b.org:81"]);
+    // An empty word is a name like any other: only requests that name no host come in.
+    let none = settings(&["--host-whitelist="]);
+    assert!(none.access.hosts.have("") && !none.access.hosts.have("a"));
+}
+
+#[test]
+fn http_has_listeners_of_its_own_or_shares_the_others() {
+    let client = ["--listen-client-urls=http://127.0.0.1:1", "--advertise-client-urls=http://a:1"];
+    let split =
+        settings(&[&client[..], &["--listen-client-http-urls=http://127.0.0.1:2"]].concat());
+    assert_eq!((split.listen.client.len(), split.listen.http.len()), (1, 1));
+    assert!(settings(&client).listen.http.is_empty());
+    let both = [&client[..], &["--listen-client-http-urls=http://127.0.0.1:1"]].concat();
+    assert_eq!(
+        started(&run(&both, &[]).unwrap_err()),
+        "cannot bind both --listen-client-urls and --listen-client-http-urls on the same url \
+         http://127.0.0.1:1"
+    );
+}
+
+#[test]
+fn clients_may_come_through_a_file_and_peers_not() {
+    let argv = ["--listen-client-urls=unix://a/b,http://127.0.0.1:1"];
+    let argv = [&argv[..], &["--advertise-client-urls=http://a:1"]].concat();
+    let files: Vec<_> = settings(&argv).listen.client.into_iter().filter(Url::is_file).collect();
+    assert_eq!(files[0].place, "a/b");
+    let secure = ["--listen-client-urls=unixs://a", "--advertise-client-urls=http://a:1"];
+    assert!(started(&run(&secure, &[]).unwrap_err()).contains("client url unixs://a"));
+}
+
+#[test]
+fn ports_are_shared_on_request() {
+    assert_eq!(settings(&[]).listen.ports, Ports::Own);
+    let shared = ["--socket-reuse-port", "--socket-reuse-address"];
+    assert_eq!(settings(&shared).listen.ports, Ports::Shared);
 }
 
 #[test]
