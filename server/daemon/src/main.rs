@@ -18,7 +18,6 @@ mod peer_pages;
 mod placement;
 mod ports;
 mod run;
-mod seat;
 mod service;
 mod setup;
 mod tally;
