@@ -18,6 +18,7 @@ mod peer_pages;
 mod placement;
 mod ports;
 mod run;
+mod seat;
 mod service;
 mod setup;
 mod tally;

@@ -10,7 +10,7 @@ use std::sync::mpsc;
 use std::time::{Duration, Instant as Clock};
 
 use disk::{DataDir, Disk};
-use glommio::{LocalExecutorBuilder, Placement};
+use glommio::LocalExecutorBuilder;
 use node::leader::Report;
 use node::{Founding, Leader, Shard, ShardId};
 use settings::Settings;
@@ -25,6 +25,7 @@ use crate::mesh::{self, Ends, Mesh};
 use crate::news::{self, Story};
 use crate::placement::{self, Board};
 use crate::ports::{self, Role};
+use crate::seat;
 use crate::wake::Bell;
 
 /// Longest pause between two ticks.
@@ -131,12 +132,12 @@ fn wait_for_signal() -> Result<i32, String> {
 }
 
 fn spawn(core: usize, seed: Seed, dir: Arc<DataDir>) -> Result<(), String> {
-    let cpus = &seed.settings.cores.cpu_set;
-    let placement = match cpus.get(core % cpus.len().max(1)) {
-        Some(cpu) => Placement::Fixed(usize::from(*cpu)),
-        None => Placement::Unbound,
-    };
-    LocalExecutorBuilder::new(placement)
+    let seat = seat::of(&seed.settings.cores, core);
+    let mut builder = LocalExecutorBuilder::new(seat.placement);
+    if let Some(span) = seat.spin {
+        builder = builder.spin_before_park(span);
+    }
+    builder
         .name(&format!("core-{core}"))
         .io_memory(IO_MEMORY_BYTES)
         .spawn(move || async move { run_core(core, seed, dir).await })
