@@ -165,4 +165,60 @@ mod tests {
         assert!(cache.get(at(0), Use::Point).is_none());
         assert!(cache.get(at(2), Use::Point).is_some());
     }
+
+    /// Beside a plain map of everything that was ever put in: what comes out is what went in last,
+    /// nothing is counted twice, and only pages that wait for their first use exceed the budget.
+    #[test]
+    fn what_comes_out_is_what_went_in_last_and_the_budget_counts_it_once() {
+        for seed in 1..30 {
+            let mut dice = base::Prng::from_seed(seed);
+            let bytes_max = page(1).bytes() * dice.below(24) as usize;
+            let mut cache = Cache::new(bytes_max);
+            let mut put: BTreeMap<PageAt, usize> = BTreeMap::new();
+            let mut fresh: BTreeMap<PageAt, u64> = BTreeMap::new();
+            let mut supplies = 0;
+            for _ in 0..2000 {
+                let spot = PageAt { segment: 1 + dice.below(3), offset: dice.below(16) };
+                let act = dice.below(20);
+                match act {
+                    0 => {
+                        let first = 1 + dice.below(3);
+                        cache.forget_before(first);
+                        put.retain(|at, _| first <= at.segment);
+                        fresh.retain(|at, _| first <= at.segment);
+                    }
+                    1..6 => {
+                        supplies += 1;
+                        let entries = 1 + dice.below(3) as usize;
+                        put.insert(spot, entries);
+                        fresh.insert(spot, supplies);
+                        cache.supply(spot, page(entries));
+                    }
+                    6..11 => {
+                        let entries = 1 + dice.below(3) as usize;
+                        put.insert(spot, entries);
+                        fresh.remove(&spot);
+                        cache.keep(spot, page(entries));
+                    }
+                    _ => {
+                        let purpose = *dice.pick(&[Use::Point, Use::Scan]);
+                        let found = cache.get(spot, purpose).map(|page| page.bytes());
+                        let last = put.get(&spot).map(|entries| page(*entries).bytes());
+                        assert!(found.is_none() || found == last, "seed {seed}");
+                        let since = fresh.remove(&spot);
+                        let waits =
+                            since.is_some_and(|since| supplies - since < FRESH_SUPPLIES_MAX);
+                        assert!(!waits || found.is_some(), "seed {seed}: not used yet");
+                    }
+                }
+                let held: usize = cache.slots.values().map(|slot| slot.page.bytes()).sum();
+                assert_eq!(held, cache.bytes(), "seed {seed}");
+                let unused = cache.slots.values().filter(|slot| slot.fresh_since.is_some());
+                let unused: usize = unused.map(|slot| slot.page.bytes()).sum();
+                // A use ends a page's stay; the next arrival sees to the budget.
+                let arrived = (1..11).contains(&act);
+                assert!(!arrived || cache.bytes() <= bytes_max.max(unused), "seed {seed}");
+            }
+        }
+    }
 }

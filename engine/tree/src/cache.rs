@@ -156,3 +156,6 @@ impl Queues {
         self.main.retain(&is_valid);
     }
 }
+
+#[cfg(test)]
+mod tests;
