@@ -36,11 +36,9 @@ impl Forwards {
     /// time limit of its call, which tells the client that nobody knows.
     fn start_over(&mut self) {
         for forwarded in std::mem::take(&mut self.sent).into_values() {
-            match forwarded.question {
-                Question::KeepAlive { .. } | Question::TimeToLive { .. } => {
-                    self.held.push(forwarded);
-                }
-                _ => {}
+            let question = &forwarded.question;
+            if matches!(question, Question::KeepAlive { .. } | Question::TimeToLive { .. }) {
+                self.held.push(forwarded);
             }
         }
     }
@@ -53,22 +51,7 @@ impl Forwards {
 
 /// Whether only the leader can answer it.
 pub fn is_for_leader(question: &Question) -> bool {
-    match question {
-        Question::KeepAlive { .. }
-        | Question::TimeToLive { .. }
-        | Question::ChangeMember { .. }
-        | Question::AddMember { .. } => true,
-        Question::PlanTxn(_)
-        | Question::Leases
-        | Question::Members
-        | Question::MembersHere
-        | Question::Downgrade(_)
-        | Question::MoveLeader { .. }
-        | Question::Status
-        | Question::Alarms { .. }
-        | Question::Snapshot
-        | Question::Checkpoint => false,
-    }
+    ask(question).is_some()
 }
 
 impl Leader {
@@ -89,7 +72,8 @@ impl Leader {
             }
             self.forwards.next += 1;
             let number = self.forwards.next;
-            let note = PeerNote::Ask { number, ask: ask(forwarded.question.clone()) };
+            let ask = ask(&forwarded.question).expect("only such questions are held");
+            let note = PeerNote::Ask { number, ask };
             self.out.push_back(LeaderEffect::Send { to: self.role.leader, note });
             self.forwards.sent.insert(number, forwarded);
         }
@@ -160,17 +144,21 @@ pub fn peer_answer(answer: Answer) -> PeerAnswer {
     }
 }
 
-fn ask(question: Question) -> PeerAsk {
-    match question {
-        Question::KeepAlive { lease } => PeerAsk::KeepAlive { lease },
-        Question::TimeToLive { lease, keys } => PeerAsk::TimeToLive { lease, keys },
+/// The question in the words of peers; `None` if every member answers it itself.
+fn ask(question: &Question) -> Option<PeerAsk> {
+    Some(match question {
+        Question::KeepAlive { lease } => PeerAsk::KeepAlive { lease: *lease },
+        Question::TimeToLive { lease, keys } => PeerAsk::TimeToLive { lease: *lease, keys: *keys },
         Question::AddMember { peer_urls, role } => {
-            PeerAsk::AddMember { peer_urls, learner: role == MemberRole::Learner }
+            let learner = *role == MemberRole::Learner;
+            PeerAsk::AddMember { peer_urls: peer_urls.clone(), learner }
         }
         Question::ChangeMember { id, change } => match change {
-            MemberAsk::Remove => PeerAsk::RemoveMember { id },
-            MemberAsk::Update { peer_urls } => PeerAsk::UpdateMember { id, peer_urls },
-            MemberAsk::Promote => PeerAsk::PromoteMember { id },
+            MemberAsk::Remove => PeerAsk::RemoveMember { id: *id },
+            MemberAsk::Update { peer_urls } => {
+                PeerAsk::UpdateMember { id: *id, peer_urls: peer_urls.clone() }
+            }
+            MemberAsk::Promote => PeerAsk::PromoteMember { id: *id },
         },
         Question::PlanTxn(_)
         | Question::Leases
@@ -181,8 +169,8 @@ fn ask(question: Question) -> PeerAsk {
         | Question::Status
         | Question::Alarms { .. }
         | Question::Snapshot
-        | Question::Checkpoint => unreachable!("answered by every member itself"),
-    }
+        | Question::Checkpoint => return None,
+    })
 }
 
 fn question(ask: PeerAsk) -> Question {

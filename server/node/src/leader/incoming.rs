@@ -69,11 +69,20 @@ enum Ended {
 
 /// What a part held, in order.
 enum Step {
-    Rows(Vec<Change>),
-    Metas(Vec<Change>),
+    Lot(Lot, Vec<Change>),
     Compacted(i64),
-    Changes(Vec<Change>),
     Freeze(i64),
+}
+
+/// What changes of one kind are for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Lot {
+    /// Pairs as of the compact revision.
+    Rows,
+    /// Facts of the meta slice.
+    Metas,
+    /// What happened since.
+    Changes,
 }
 
 struct BadPart;
@@ -136,12 +145,14 @@ impl Parser {
             steps.push(Step::Compacted(header.compact_revision.max(0)));
         }
         match item {
-            SnapshotItem::Row { key, version, value } => add_row(steps, put(key, version, value)),
+            SnapshotItem::Row { key, version, value } => {
+                add(steps, Lot::Rows, put(key, version, value))
+            }
             SnapshotItem::Put { key, version, value } => {
-                add_change(steps, put(key, version, value))
+                add(steps, Lot::Changes, put(key, version, value))
             }
             SnapshotItem::Delete { rev, key } => {
-                add_change(steps, Change { rev, key, kind: ChangeKind::Delete, prev: None });
+                add(steps, Lot::Changes, Change { rev, key, kind: ChangeKind::Delete, prev: None });
             }
             SnapshotItem::Meta { key, value } => {
                 let version = base::Version {
@@ -151,7 +162,7 @@ impl Parser {
                     lease: 0,
                 };
                 self.metas += 1;
-                add_meta(steps, put(key, version, value));
+                add(steps, Lot::Metas, put(key, version, value));
             }
             SnapshotItem::End(_) => {
                 self.ended = Ended::Yes;
@@ -161,24 +172,13 @@ impl Parser {
     }
 }
 
-fn add_row(steps: &mut Vec<Step>, change: Change) {
+/// Joins what stands side by side, so that a shard hears of it at once.
+fn add(steps: &mut Vec<Step>, lot: Lot, change: Change) {
     match steps.last_mut() {
-        Some(Step::Rows(rows)) => rows.push(change),
-        _ => steps.push(Step::Rows(vec![change])),
-    }
-}
-
-fn add_change(steps: &mut Vec<Step>, change: Change) {
-    match steps.last_mut() {
-        Some(Step::Changes(changes)) => changes.push(change),
-        _ => steps.push(Step::Changes(vec![change])),
-    }
-}
-
-fn add_meta(steps: &mut Vec<Step>, change: Change) {
-    match steps.last_mut() {
-        Some(Step::Metas(metas)) => metas.push(change),
-        _ => steps.push(Step::Metas(vec![change])),
+        Some(Step::Lot(same, changes)) if *same == lot => changes.push(change),
+        Some(Step::Lot(..) | Step::Compacted(_) | Step::Freeze(_)) | None => {
+            steps.push(Step::Lot(lot, vec![change]));
+        }
     }
 }
 
@@ -244,9 +244,11 @@ impl Leader {
         match step {
             Step::Compacted(main) => self.stage_all(&Stage::Compacted(main)),
             Step::Freeze(main) => self.stage_all(&Stage::Freeze(main)),
-            Step::Rows(rows) => self.stage_lots(rows, of_key, Stage::Rows),
-            Step::Metas(metas) => self.stage_lots(metas, |_| beside.meta(), Stage::Rows),
-            Step::Changes(changes) => self.stage_lots(changes, of_key, Stage::Changes),
+            Step::Lot(Lot::Rows, rows) => self.stage_lots(rows, of_key, Stage::Rows),
+            Step::Lot(Lot::Metas, metas) => {
+                self.stage_lots(metas, |_| beside.meta(), Stage::Rows);
+            }
+            Step::Lot(Lot::Changes, all) => self.stage_lots(all, of_key, Stage::Changes),
         }
     }
 
