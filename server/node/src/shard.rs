@@ -7,6 +7,7 @@ mod admin;
 mod auth;
 mod call;
 mod crc;
+mod cut;
 mod fetch;
 mod gauges;
 mod hash;

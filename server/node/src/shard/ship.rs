@@ -6,13 +6,12 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::cut::{Advanced, CutWriter, course_of};
 use super::hash::Turn;
-use super::snapshot::{course_of, item_of};
 use super::walk::{Course, Walk};
 use super::walks::Errand;
 use super::{Shard, ShardEffect};
 use crate::message::{Piece, SnapshotCut, ToLeader};
-use crate::snapshot::{SnapshotItem, SnapshotWriter};
 
 /// Bytes of one piece.
 const PIECE_BYTES: usize = 256 << 10;
@@ -20,16 +19,14 @@ const PIECE_BYTES: usize = 256 << 10;
 /// A store on its way to a peer.
 pub struct ShipJob {
     transfer: u64,
-    cut: Arc<SnapshotCut>,
-    writer: SnapshotWriter,
-    metas: usize,
+    writer: CutWriter,
     allowed: u32,
     buffer: Vec<u8>,
 }
 
 impl std::fmt::Debug for ShipJob {
     fn fmt(&self, to: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(to, "ShipJob({} at {})", self.transfer, self.cut.revision)
+        write!(to, "ShipJob({} at {})", self.transfer, self.writer.cut().revision)
     }
 }
 
@@ -47,22 +44,14 @@ impl ShipJob {
     /// Fills the piece. Some if it is full, or the last.
     fn fill(&mut self, walk: &mut Walk) -> Filled {
         while self.buffer.len() < PIECE_BYTES {
-            let item = match walk.pop() {
-                Some(piece) => item_of(piece),
-                None if !walk.finished() => return Filled::Waits,
-                None => match self.cut.meta.get(self.metas) {
-                    Some(fact) => {
-                        self.metas += 1;
-                        let value = fact.value.clone().expect("facts that hold have a value");
-                        SnapshotItem::Meta { key: fact.key.clone(), value }
-                    }
-                    None => {
-                        self.writer.clone().finish(&mut self.buffer);
-                        return Filled::Full(Piece::Last);
-                    }
-                },
-            };
-            self.writer.item(&item, &mut self.buffer);
+            match self.writer.advance(walk, &mut self.buffer) {
+                Advanced::Written => {}
+                Advanced::Waits => return Filled::Waits,
+                Advanced::Ended => {
+                    self.writer.finish(&mut self.buffer);
+                    return Filled::Full(Piece::Last);
+                }
+            }
         }
         Filled::Full(Piece::Middle)
     }
@@ -77,11 +66,12 @@ impl Shard {
     /// The leader wants the store sent.
     pub(super) fn ship(&mut self, transfer: u64, cut: Arc<SnapshotCut>) {
         let mut buffer = Vec::new();
-        let writer = SnapshotWriter::begin(&self.snapshot_header(&cut), &mut buffer);
         // A watch may begin at the compact revision itself: what happened there goes along, though
         // the rows hold it already.
         let course = Course { from: cut.compact_revision.max(1), ..course_of(&cut) };
-        let job = ShipJob { transfer, cut, writer, metas: 0, allowed: 1, buffer };
+        let header = self.snapshot_header(&cut);
+        let writer = CutWriter::begin(cut, &header, &mut buffer);
+        let job = ShipJob { transfer, writer, allowed: 1, buffer };
         self.start_walk(course, Errand::Ship(Box::new(job)));
     }
 

@@ -11,21 +11,20 @@
 
 use std::sync::Arc;
 
-use base::{ChangeKind, Rev};
 use bytes::Bytes;
-use history::Record;
 use prost::Message;
 use sha2::{Digest, Sha256};
 use wire::{ApiError, etcdserverpb as pb};
 
+use super::cut::{Advanced, CutWriter, course_of};
 use super::hash::Turn;
 use super::scroll::Flow;
 use super::stream::Stream;
-use super::walk::{Course, Piece, Walk};
+use super::walk::{Course, Walk};
 use super::walks::Errand;
 use super::{Shard, ShardEffect};
 use crate::message::{Answer, CallId, Question, SnapshotCut, ToLeader};
-use crate::snapshot::{Header, SnapshotItem, SnapshotWriter};
+use crate::snapshot::Header;
 
 /// Bytes of one message's blob, as etcd cuts them.
 const BLOB_BYTES: usize = 32 << 10;
@@ -39,11 +38,8 @@ const SNAPSHOTS_MAX: usize = 4;
 /// A snapshot on its way.
 pub struct SnapshotJob {
     call: CallId,
-    cut: Arc<SnapshotCut>,
-    writer: SnapshotWriter,
+    writer: CutWriter,
     stage: Stage,
-    /// Facts of the meta slice written so far.
-    metas: usize,
     buffer: Vec<u8>,
 }
 
@@ -61,15 +57,15 @@ enum Ended {
 
 impl std::fmt::Debug for SnapshotJob {
     fn fmt(&self, to: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(to, "SnapshotJob({:?} at {})", self.call, self.cut.revision)
+        write!(to, "SnapshotJob({:?} at {})", self.call, self.cut().revision)
     }
 }
 
 impl SnapshotJob {
     fn new(call: CallId, cut: Arc<SnapshotCut>, header: &Header) -> SnapshotJob {
         let mut buffer = Vec::new();
-        let writer = SnapshotWriter::begin(header, &mut buffer);
-        SnapshotJob { call, cut, writer, stage: Stage::Counting, metas: 0, buffer }
+        let writer = CutWriter::begin(cut, header, &mut buffer);
+        SnapshotJob { call, writer, stage: Stage::Counting, buffer }
     }
 
     /// Whose.
@@ -77,33 +73,19 @@ impl SnapshotJob {
         self.call
     }
 
-    fn course(&self) -> Course {
-        course_of(&self.cut)
+    fn cut(&self) -> &Arc<SnapshotCut> {
+        self.writer.cut()
     }
 
-    /// Writes the next item into the buffer.
-    fn advance(&mut self, walk: &mut Walk) -> Advanced {
-        let item = match walk.pop() {
-            Some(piece) => item_of(piece),
-            None if !walk.finished() => return Advanced::Waits,
-            None => match self.cut.meta.get(self.metas) {
-                Some(fact) => {
-                    self.metas += 1;
-                    let value = fact.value.clone().expect("facts that hold have a value");
-                    SnapshotItem::Meta { key: fact.key.clone(), value }
-                }
-                None => return Advanced::Ended,
-            },
-        };
-        self.writer.item(&item, &mut self.buffer);
-        Advanced::Written
+    fn course(&self) -> Course {
+        course_of(self.cut())
     }
 
     /// First pass: only lengths matter.
     fn count(&mut self, walk: &mut Walk, header: &Header) -> Turn {
         let mut seen = 0;
         while seen < TURN_BYTES {
-            let advanced = self.advance(walk);
+            let advanced = self.writer.advance(walk, &mut self.buffer);
             seen += self.buffer.len();
             self.buffer.clear();
             match advanced {
@@ -119,10 +101,9 @@ impl SnapshotJob {
     }
 
     fn begin_sending(&mut self, walk: &mut Walk, header: &Header) {
-        let left = self.writer.clone().finish(&mut self.buffer);
+        let left = self.writer.finish(&mut self.buffer);
         self.buffer.clear();
-        self.writer = SnapshotWriter::begin(header, &mut self.buffer);
-        self.metas = 0;
+        self.writer = CutWriter::begin(self.cut().clone(), header, &mut self.buffer);
         self.stage = Stage::Sending { left, sum: Sha256::new(), ended: Ended::No };
         *walk = walk.again(self.course());
     }
@@ -130,7 +111,7 @@ impl SnapshotJob {
     /// Second pass: the next blob, and how many bytes follow it.
     fn next_blob(&mut self, walk: &mut Walk) -> Blob {
         while self.buffer.len() < BLOB_BYTES && self.is_open() {
-            match self.advance(walk) {
+            match self.writer.advance(walk, &mut self.buffer) {
                 Advanced::Written => {}
                 Advanced::Waits => return Blob::Waits,
                 Advanced::Ended => self.close(),
@@ -156,48 +137,16 @@ impl SnapshotJob {
     }
 
     fn close(&mut self) {
-        self.writer.clone().finish(&mut self.buffer);
+        self.writer.finish(&mut self.buffer);
         let Stage::Sending { ended, .. } = &mut self.stage else { unreachable!("sending") };
         *ended = Ended::Yes;
     }
-}
-
-enum Advanced {
-    Written,
-    Waits,
-    Ended,
 }
 
 enum Blob {
     Waits,
     Next { blob: Bytes, left: u64 },
     Last(Bytes),
-}
-
-/// The walk that passes everything of a cut.
-pub fn course_of(cut: &SnapshotCut) -> Course {
-    let compact = cut.compact_revision;
-    Course {
-        rows_at: (compact > 0).then_some(Rev::end_of(compact)),
-        from: compact.max(0) + 1,
-        to: cut.revision,
-    }
-}
-
-/// What a walk passes, as it stands in a snapshot.
-pub fn item_of(piece: Piece) -> SnapshotItem {
-    match piece {
-        Piece::Row(row) => {
-            SnapshotItem::Row { key: row.key, version: row.version, value: row.value }
-        }
-        Piece::Record(Record { rev, key, kind, .. }) => match kind {
-            ChangeKind::Put { value, create, version, lease } => {
-                let version = base::Version { create, modified: rev, version, lease };
-                SnapshotItem::Put { key, version, value }
-            }
-            ChangeKind::Delete => SnapshotItem::Delete { rev, key },
-        },
-    }
 }
 
 impl Shard {
@@ -263,7 +212,7 @@ impl Shard {
             | None => return Turn::Done,
         };
         if matches!(job.stage, Stage::Counting) {
-            let header = self.snapshot_header(&job.cut);
+            let header = self.snapshot_header(job.cut());
             return job.count(walk, &header);
         }
         // Messages of the turn before have gone out: this one adds a few, and looks again.
@@ -286,7 +235,7 @@ impl Shard {
     }
 
     fn send_blob(&mut self, job: &SnapshotJob, blob: Bytes, remaining_bytes: u64) {
-        let version = job.cut.version.clone();
+        let version = job.cut().version.clone();
         let message = pb::SnapshotResponse { header: None, remaining_bytes, blob, version };
         self.send(job.call, Bytes::from(message.encode_to_vec()));
     }
