@@ -1,5 +1,5 @@
-//! Owns the writing of a cut: the whole store as of one revision, as the items of a snapshot file, for
-//! clients that save it and for peers that are too far behind.
+//! Owns the writing of a cut: the whole store as of one revision, as the items of a snapshot file,
+//! for clients that save it and for peers that are too far behind.
 //! Never keeps what it wrote. Invariant: two writers of one cut write the same bytes.
 
 use std::sync::Arc;
