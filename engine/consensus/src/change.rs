@@ -4,7 +4,7 @@
 use bytes::Bytes;
 use protobuf::Message as _;
 use raft::eraftpb::{ConfChange, ConfChangeSingle, ConfChangeType, ConfChangeV2};
-use wal::{Entry, EntryKind};
+use wal::{Entry, EntryKind, Mark};
 
 /// One step of a membership change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,6 +43,13 @@ impl Change {
 }
 
 impl MemberChange {
+    /// The change as an entry of the log, for a member that goes on alone and asks nobody.
+    pub fn entry(self, at: Mark, context: Bytes) -> Entry {
+        let data =
+            self.for_raft(context).write_to_bytes().expect("a change that was built is whole");
+        Entry { term: at.term, index: at.index, kind: EntryKind::Change, data: data.into() }
+    }
+
     fn of(single: &ConfChangeSingle) -> MemberChange {
         match single.change_type {
             ConfChangeType::AddNode => MemberChange::AddVoter(single.node_id),

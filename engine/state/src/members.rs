@@ -117,6 +117,13 @@ impl Members {
         }
     }
 
+    /// Makes a change if it can be made, as every member does when it applies it.
+    pub fn change(&mut self, change: MemberChange) -> Result<(), ApiError> {
+        self.check(&change)?;
+        self.make(change);
+        Ok(())
+    }
+
     /// Makes a change that was checked. Returns the id it touched.
     pub(crate) fn make(&mut self, change: MemberChange) -> u64 {
         match change {

@@ -9,7 +9,7 @@ use node::leader::checkpoint::CheckpointPolicy;
 use node::leader::compactor::Retention;
 use node::manifest::{Manifest, SLOT_BYTES};
 use node::shard::Partition;
-use node::{Founding, LeaderConfig, Reconfig, ShardConfig, ShardId};
+use node::{Founding, LeaderConfig, Reconfig, Restart, ShardConfig, ShardId};
 use settings::{AutoCompaction, Quota, Settings};
 
 /// The etcd version that we serve.
@@ -95,6 +95,10 @@ pub fn leader(
         log_segments,
         version: VERSION.to_owned(),
         founding,
+        restart: match settings.cluster.force_new {
+            true => Restart::Alone,
+            false => Restart::WithCluster,
+        },
         reconfig: match settings.cluster.strict_reconfig {
             true => Reconfig::Strict,
             false => Reconfig::Lenient,

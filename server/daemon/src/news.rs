@@ -49,6 +49,8 @@ impl Story {
             // Every peer says so.
             Report::Removed if self.removed.replace(true) => return false,
             Report::Initialized { .. }
+            | Report::Forced { .. }
+            | Report::NotForced { .. }
             | Report::Serving
             | Report::Checkpointed { .. }
             | Report::Compacted { .. }
@@ -120,6 +122,13 @@ fn tell(settings: &Settings, who: Identity, report: &Report) {
                 "revision" => *revision);
         }
         Report::Role { .. } => unreachable!("told with what was before"),
+        Report::Forced { removed, known, held, commit } => {
+            forced(who, removed, (*known, *held), *commit);
+        }
+        Report::NotForced { why } => {
+            journal::error!("--force-new-cluster: this member cannot go on alone", "error" => *why);
+            journal::exit(1);
+        }
         Report::Serving => {
             let urls: Vec<String> =
                 settings.advertise.client.iter().map(ToString::to_string).collect();
@@ -151,6 +160,22 @@ fn tell(settings: &Settings, who: Identity, report: &Report) {
         }
         Report::Broken { what } => broken(what),
         Report::Stopped => {}
+    }
+}
+
+/// The member goes on alone. The words are etcd's, but for the entries that etcd discards.
+fn forced(who: Identity, removed: &[u64], (known, held): (u64, u64), commit: u64) {
+    let (cluster, member) = (hex(who.cluster_id), hex(who.member_id));
+    if known < held {
+        journal::info!("keeping uncommitted WAL entries; acknowledged writes may be among them",
+            "entry-index" => known + 1, "commit-index-from-wal" => known,
+            "number-of-kept-entries" => held - known);
+    }
+    journal::info!("forcing restart member", "cluster-id" => cluster.clone(),
+        "local-member-id" => member.clone(), "commit-index" => commit);
+    for peer in removed {
+        journal::info!("removed member", "cluster-id" => cluster.clone(),
+            "local-member-id" => member.clone(), "removed-remote-peer-id" => hex(*peer));
     }
 }
 

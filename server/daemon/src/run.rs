@@ -215,6 +215,8 @@ fn reporter(story: Rc<Story>, serving: Rc<Bell>, stopped: mpsc::Sender<()>) -> B
             Report::Stopped => drop(stopped.send(())),
             Report::Removed => leave(),
             Report::Initialized { .. }
+            | Report::Forced { .. }
+            | Report::NotForced { .. }
             | Report::Role { .. }
             | Report::Checkpointed { .. }
             | Report::Compacted { .. }

@@ -8,6 +8,7 @@ pub mod checkpoint;
 pub mod compactor;
 mod downgrade;
 mod flush;
+mod force;
 mod forward;
 mod gauges;
 mod incoming;
@@ -21,7 +22,7 @@ mod start;
 mod transfer;
 mod upkeep;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use base::{Instant, IoRequest, IoResult, OpId, Prng};
@@ -83,6 +84,8 @@ pub struct LeaderConfig {
     pub version: String,
     /// What a new data directory becomes part of.
     pub founding: Founding,
+    /// `--force-new-cluster`.
+    pub restart: Restart,
     /// `--strict-reconfig-check`.
     pub reconfig: Reconfig,
     /// `--max-learners`.
@@ -108,6 +111,16 @@ pub enum Founding {
     /// A running cluster that has added this member. These are its members as somebody told them,
     /// this one among them: good for finding a peer, and forgotten with the first snapshot.
     Existing(Vec<Member>),
+}
+
+/// How a member goes on that has data.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Restart {
+    /// With its cluster.
+    WithCluster,
+    /// Alone: what its log holds counts as committed, and all other members are removed. For a
+    /// cluster that has lost its majority for ever.
+    Alone,
 }
 
 /// Whether changes of membership that could lose the quorum are refused.
@@ -219,6 +232,22 @@ pub enum Report {
         /// The leader, 0 for none.
         leader: u64,
     },
+    /// The member goes on without its cluster.
+    Forced {
+        /// Whom it removes.
+        removed: Vec<u64>,
+        /// Up to here the log was known to be committed.
+        known: u64,
+        /// Up to here it counts as committed, because this member holds it.
+        held: u64,
+        /// The same with the removals.
+        commit: u64,
+    },
+    /// The member was asked to go on without its cluster, and must not: the process must stop.
+    NotForced {
+        /// Why, and what to do.
+        why: &'static str,
+    },
     /// The member has published itself through the log: it may say that it is ready.
     Serving,
     /// A checkpoint is in force.
@@ -274,6 +303,10 @@ pub struct Leader {
     transfers: Transfers,
     incoming: Incoming,
     leaving: Leaving,
+    /// The last entry of those that made this member a cluster of its own, in this life.
+    forced: Option<u64>,
+    /// Members whose removal was committed before this life, applied or not.
+    gone: BTreeSet<u64>,
     /// When a stuck disk last made this member give up leadership.
     handed_over: Instant,
     next_tick: Instant,
@@ -340,6 +373,8 @@ impl Leader {
             transfers,
             incoming: Incoming::new(),
             leaving: Leaving::No,
+            forced: None,
+            gone: BTreeSet::new(),
             handed_over: now,
             next_tick: now,
             store: BTreeMap::new(),
@@ -372,6 +407,8 @@ impl Leader {
     pub fn poll_effect(&mut self, now: Instant) -> Option<LeaderEffect> {
         if self.out.is_empty() && self.start.is_none() {
             self.settle(now);
+        } else if self.out.is_empty() {
+            self.settle_start(now);
         }
         self.out.pop_front()
     }

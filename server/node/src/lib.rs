@@ -12,7 +12,7 @@ pub mod shard;
 pub mod snapshot;
 
 pub use leader::{
-    Founding, Leader, LeaderConfig, LeaderEffect, LeaderEvent, PeerPlace, Reconfig, Report,
+    Founding, Leader, LeaderConfig, LeaderEffect, LeaderEvent, PeerPlace, Reconfig, Report, Restart,
 };
 pub use message::{CallId, ShardId, ToLeader, ToShard};
 pub use peer::{Lane, PeerNote};

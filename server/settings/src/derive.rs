@@ -132,6 +132,7 @@ fn advertise_and_cluster(
         token: chosen.text("initial-cluster-token"),
         strict_reconfig: chosen.bool("strict-reconfig-check"),
         learners_max: u32::try_from(chosen.signed("max-learners")).unwrap_or(u32::MAX),
+        force_new: chosen.bool("force-new-cluster"),
     };
     (Advertise { peer, client }, cluster)
 }

@@ -110,6 +110,8 @@ pub struct Cluster {
     pub strict_reconfig: bool,
     /// Most learners.
     pub learners_max: u32,
+    /// Whether a member that has data goes on without its cluster.
+    pub force_new: bool,
 }
 
 /// The timers of consensus.
@@ -274,6 +276,7 @@ impl Settings {
             ("data-dir", self.data_dir.as_str().into()),
             ("wal-dir", wal_dir.as_str().into()),
             ("wal-dir-dedicated", wal_dir.into()),
+            ("force-new-cluster", Field::Bool(self.cluster.force_new)),
             ("heartbeat-interval", text(self.timing.heartbeat)),
             ("election-timeout", text(self.timing.election)),
             ("initial-election-tick-advance", Field::Bool(self.timing.fast_first_election)),

@@ -108,6 +108,7 @@ impl<'a> Life<'a> {
                 Report::Serving => self.serving = true,
                 Report::Stopped => self.stopped = true,
                 Report::Initialized { .. }
+                | Report::Forced { .. }
                 | Report::Role { .. }
                 | Report::Checkpointed { .. }
                 | Report::Compacted { .. }
@@ -115,6 +116,9 @@ impl<'a> Life<'a> {
                 | Report::DiskStuck { .. }
                 | Report::Removed => {}
                 Report::Broken { what } => return Err(Stop::Ended(End::Broken(what))),
+                Report::NotForced { why } => {
+                    return Err(Stop::Ended(End::Broken(why.to_owned())));
+                }
             }
         }
         stepped.map_err(Stop::Ended)

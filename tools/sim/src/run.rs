@@ -7,6 +7,7 @@ use std::time::Duration;
 use base::limits::BLOCK_BYTES;
 use base::{FileId, Instant, Prng};
 use bytes::{Bytes, BytesMut};
+use node::Restart;
 use node::leader::checkpoint::CheckpointPolicy;
 use node::manifest::{Manifest, SLOT_BYTES};
 use wal::{Geometry, Header, Position};
@@ -151,6 +152,7 @@ impl Run {
             cluster: CLUSTER,
             member: MEMBER,
             founders: vec![MEMBER],
+            restart: Restart::WithCluster,
             partition,
             cache_bytes: self.shape.cache_bytes,
             checkpoint: CheckpointPolicy {

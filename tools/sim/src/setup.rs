@@ -7,7 +7,7 @@ use std::time::Duration;
 use node::leader::checkpoint::CheckpointPolicy;
 use node::leader::compactor::Retention;
 use node::shard::Partition;
-use node::{Founding, LeaderConfig, Reconfig, ShardConfig, ShardId};
+use node::{Founding, LeaderConfig, Reconfig, Restart, ShardConfig, ShardId};
 use state::{Member, MemberRole};
 
 /// One Raft tick of every simulated member.
@@ -24,6 +24,8 @@ pub struct Setup {
     pub member: u64,
     /// All who found the cluster, this one among them.
     pub founders: Vec<u64>,
+    /// How it goes on if it has data.
+    pub restart: Restart,
     /// How keys and slices are dealt.
     pub partition: Partition,
     /// Memory for pages of each slice.
@@ -58,6 +60,7 @@ impl Setup {
             log_segments,
             version: "3.7.1".into(),
             founding: Founding::New(self.founders.iter().copied().map(founder).collect()),
+            restart: self.restart,
             reconfig: Reconfig::Strict,
             learners_max: 1,
             window_bytes: self.window_bytes,

@@ -9,7 +9,7 @@ use std::time::Duration;
 use base::{Instant, Prng};
 use node::leader::checkpoint::CheckpointPolicy;
 use node::shard::Partition;
-use node::{LeaderEvent, ShardEvent, ShardId};
+use node::{LeaderEvent, Restart, ShardEvent, ShardId};
 use ringleader_sim::Planted;
 use ringleader_sim::disk::Disk;
 use ringleader_sim::member::{End, Member as Life, Said, Start};
@@ -39,6 +39,8 @@ pub struct Member {
     /// Its id.
     pub id: u64,
     founders: Vec<u64>,
+    /// How it goes on in its next lives.
+    pub restart: Restart,
     slices: u16,
     disk: Disk,
     trace: Trace,
@@ -78,6 +80,7 @@ impl Member {
         Member {
             id,
             founders,
+            restart: Restart::WithCluster,
             slices: 1 + dice.below(2) as u16,
             disk: Disk::default(),
             trace: Trace::new(),
@@ -96,6 +99,7 @@ impl Member {
             cluster: CLUSTER,
             member: self.id,
             founders: self.founders.clone(),
+            restart: self.restart,
             partition: Partition::new(self.slices, shards),
             cache_bytes: shape.cache_bytes,
             checkpoint: CheckpointPolicy {

@@ -13,7 +13,7 @@ use std::time::Duration;
 use base::{Instant, Prng};
 use bytes::Bytes;
 use node::shard::{CallMeta, LeaderNeed};
-use node::{CallId, LeaderEvent, ShardEvent, ShardId};
+use node::{CallId, LeaderEvent, Restart, ShardEvent, ShardId};
 use ringleader_sim::Planted;
 use ringleader_sim::member::Heard;
 use ringleader_sim::plan::Ending;
@@ -96,6 +96,8 @@ pub struct World {
     pub seen: i64,
     /// Times that power went.
     pub crashes: u64,
+    /// Entries that forced members kept without knowing them to be committed.
+    pub kept: u64,
     dice: Prng,
     queue: BTreeMap<(Instant, u64), Happening>,
     next: u64,
@@ -123,6 +125,7 @@ impl World {
             agreement: Agreement::new(),
             seen: 1,
             crashes: 0,
+            kept: 0,
             dice,
             queue: BTreeMap::new(),
             next: 0,
@@ -186,6 +189,11 @@ impl World {
         let (now, shape) = (self.now, self.shape.clone());
         let mut dice = Prng::from_seed(self.dice.next_u64());
         self.member_mut(id).start(now, &shape, ending, &mut dice);
+    }
+
+    /// How a member goes on in its next lives: with the others, or alone.
+    pub fn restart(&mut self, id: u64, restart: Restart) {
+        self.member_mut(id).restart = restart;
     }
 
     /// Starts a member that is down after a while, unless it is up by then.

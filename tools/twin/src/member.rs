@@ -11,8 +11,8 @@ use node::leader::checkpoint::CheckpointPolicy;
 use node::leader::compactor::Retention;
 use node::shard::{CallMeta, LeaderNeed, Partition};
 use node::{
-    CallId, Founding, Leader, LeaderConfig, LeaderEffect, LeaderEvent, Reconfig, Report, Shard,
-    ShardConfig, ShardEffect, ShardEvent, ShardId, ToLeader, ToShard,
+    CallId, Founding, Leader, LeaderConfig, LeaderEffect, LeaderEvent, Reconfig, Report, Restart,
+    Shard, ShardConfig, ShardEffect, ShardEvent, ShardId, ToLeader, ToShard,
 };
 use state::{Member as ClusterMember, MemberRole};
 use wire::{Method, Status};
@@ -410,7 +410,9 @@ impl Member {
                 Report::Serving => self.serving = true,
                 Report::Checkpointed { .. } => self.checkpoints += 1,
                 Report::Broken { what } => self.broken = Some(what),
+                Report::NotForced { why } => self.broken = Some(why.to_owned()),
                 Report::Initialized { .. }
+                | Report::Forced { .. }
                 | Report::Role { .. }
                 | Report::Compacted { .. }
                 | Report::NoSpace
@@ -463,6 +465,7 @@ fn leader_config(shape: Shape, seed: u64, disk: &MemoryDisk) -> LeaderConfig {
             client_urls: Vec::new(),
             role: MemberRole::Voter,
         }]),
+        restart: Restart::WithCluster,
         reconfig: Reconfig::Strict,
         learners_max: 1,
         window_bytes: 1 << 20,

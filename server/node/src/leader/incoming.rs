@@ -14,7 +14,7 @@ use base::{Change, ChangeKind, Instant, Rev, SliceId};
 use bytes::{Buf, Bytes, BytesMut};
 use consensus::{PeerMessage, Snapshot};
 
-use super::{Leader, LeaderEffect};
+use super::{Leader, LeaderEffect, Restart};
 use crate::manifest::Manifest;
 use crate::message::{ShardId, Stage, ToLeader, ToShard};
 use crate::peer::PeerNote;
@@ -369,6 +369,8 @@ impl Leader {
         let mut config = self.config.clone();
         config.log_segments = self.writer().on_disk();
         config.seed = self.dice.next_u64();
+        // It went on alone once, when the process started.
+        config.restart = Restart::WithCluster;
         let mut anew = Leader::new(now, config);
         anew.publication = self.publication;
         anew.role.serving = self.role.serving;

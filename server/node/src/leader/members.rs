@@ -4,14 +4,14 @@
 //! Invariant: one change is in the log at a time, and the group accepts it exactly if the sequencer
 //! does.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 
 use base::bytes_le::Take;
 use bytes::{BufMut, Bytes, BytesMut};
 use consensus::Membership;
 use state::sequencer::LogPosition;
 use state::{Member, MemberChange, MemberRole};
-use wal::Entry;
+use wal::{Entry, EntryKind, Window};
 use wire::{ApiError, etcdserverpb as pb};
 
 use super::rounds::Asker;
@@ -44,13 +44,48 @@ impl Changes {
 }
 
 /// What a change entry carries besides the group's own words: who asked, and the list's change.
-struct Context {
+pub(super) struct Context {
     member: u64,
     number: u64,
     change: MemberChange,
 }
 
+/// What a change entry of the log does to the list; `None` if it cannot be understood.
+pub(super) fn list_change(entry: &Entry) -> Option<MemberChange> {
+    let change = consensus::Change::decode(entry).ok()?;
+    Some(Context::decode(&change.context)?.change)
+}
+
+/// Whom committed entries remove. A member that is still in the list, because they are not applied
+/// yet, is not talked to any more: it could be of a majority that goes on without this member.
+pub(super) fn removals(window: &Window, commit: u64) -> BTreeSet<u64> {
+    let entries = window.entries(window.first_index(), commit + 1, u64::MAX);
+    let entries = entries.unwrap_or_else(|_| unreachable!("nothing was compacted yet"));
+    let changes = entries.iter().filter(|entry| entry.kind != EntryKind::Normal);
+    let removed = changes.filter_map(|entry| match list_change(entry)? {
+        MemberChange::Remove(id) => Some(id),
+        MemberChange::Add(_) | MemberChange::Promote(_) | MemberChange::UpdatePeerUrls { .. } => {
+            None
+        }
+    });
+    removed.collect()
+}
+
+/// Why a change entry stops the member.
+pub(super) fn misunderstood(entry: &Entry) -> String {
+    format!(
+        "log entry {} changes members in a way that cannot be understood: it was written by a \
+         newer version; start that version",
+        entry.index
+    )
+}
+
 impl Context {
+    /// Of a change that nobody waits for: numbers of questions begin at 1.
+    pub(super) fn unasked(member: u64, change: MemberChange) -> Bytes {
+        Context { member, number: 0, change }.encode()
+    }
+
     fn encode(&self) -> Bytes {
         let change = self.change.encode();
         let mut to = BytesMut::with_capacity(16 + change.len());
@@ -94,13 +129,18 @@ impl Leader {
                 self.sequencer.members().iter().collect()
             }
         };
-        let peers = known.into_iter().filter(|member| member.id != own).map(place).collect();
-        let removed = self.sequencer.members().removed().collect();
+        let stays = |member: &&Member| member.id != own && !self.gone.contains(&member.id);
+        let peers = known.into_iter().filter(stays).map(place).collect();
+        let gone = self.gone.iter().copied();
+        let removed = self.sequencer.members().removed().chain(gone).collect();
         self.out.push_back(LeaderEffect::Connect { peers, removed });
     }
 
     /// Whether notes of this member are heard.
     pub(super) fn knows(&self, peer: u64) -> bool {
+        if self.gone.contains(&peer) {
+            return false;
+        }
         let members = self.sequencer.members();
         match &self.config.founding {
             Founding::Existing(told) if members.is_empty() => {
@@ -274,7 +314,7 @@ impl Leader {
 
     /// The change in the group's words. New URLs change nothing there: the member is added as what
     /// it is.
-    fn group_change(&self, change: &MemberChange) -> consensus::MemberChange {
+    pub(super) fn group_change(&self, change: &MemberChange) -> consensus::MemberChange {
         let add = |id: u64, role: MemberRole| match role {
             MemberRole::Voter => consensus::MemberChange::AddVoter(id),
             MemberRole::Learner => consensus::MemberChange::AddLearner(id),
@@ -294,12 +334,7 @@ impl Leader {
     pub(super) fn apply_change(&mut self, at: LogPosition, entry: &Entry) {
         let change = consensus::Change::decode(entry).ok();
         let Some(context) = change.and_then(|change| Context::decode(&change.context)) else {
-            let what = format!(
-                "log entry {} changes members in a way that cannot be understood: it was written \
-                 by a newer version; start that version",
-                entry.index
-            );
-            return self.broken(what);
+            return self.broken(misunderstood(entry));
         };
         let refused = self.sequencer.members().check(&context.change).err();
         let mut applied = self.sequencer.change_members(at, context.change.clone());

@@ -182,6 +182,7 @@ impl Leader {
         }
         self.sequencer.skip(at);
         self.consensus().handle(now, Event::Applied(at.index));
+        self.lead_if_forced(now, at.index);
         // The first entry of our own term: nothing of an older leader is still to come, so leases
         // may start running here and the member may publish itself.
         let own_term = self.leads() && self.role.term == at.term;

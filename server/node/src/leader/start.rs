@@ -5,6 +5,7 @@
 //! ```text
 //! manifest --absent--> Genesis: empty slices, first member, first checkpoint --durable--> run
 //!          \--found--> Scanning: slices open, keys and meta come back --all--> ReadingLog --> run
+//!                                                    to go on alone: \--> Forcing --durable--/
 //! ```
 
 use base::{FileId, Instant, IoRequest, IoResult, SliceId};
@@ -12,10 +13,12 @@ use bytes::Bytes;
 use consensus::{Consensus, Event};
 use state::MemberChange;
 use state::sequencer::{LogPosition, RestoredAt};
-use wal::{Identity, Mark, Reader, ReaderConfig, Restored, Step, Verdict, Writer, WriterConfig};
+use wal::{
+    Identity, Lsn, Mark, Reader, ReaderConfig, Restored, Step, Verdict, Writer, WriterConfig,
+};
 
 use super::checkpoint::Checkpoints;
-use super::{Founding, Leader, LeaderEffect, Op, Report};
+use super::{Founding, Leader, LeaderEffect, Op, Report, Restart};
 use crate::manifest::{Manifest, ManifestError, SLOT_BYTES};
 use crate::message::{RestoredKey, ShardId, ToShard};
 
@@ -30,8 +33,20 @@ pub struct Start {
 enum Stage {
     ReadingManifest,
     Genesis,
-    Scanning { manifest: Box<Manifest>, missing: u16 },
-    ReadingLog { log_first: u64, reader: Box<Reader>, restored: Box<Restored> },
+    Scanning {
+        manifest: Box<Manifest>,
+        missing: u16,
+    },
+    ReadingLog {
+        log_first: u64,
+        reader: Box<Reader>,
+        restored: Box<Restored>,
+    },
+    /// The removal of all others is written to the log.
+    Forcing {
+        restored: Box<Restored>,
+        last: Lsn,
+    },
 }
 
 impl Start {
@@ -117,8 +132,8 @@ impl Leader {
     pub(super) fn genesis_durable(&mut self) {
         let LogPosition { term, index } = self.sequencer.applied();
         let restored = Restored::start(Mark { term, index });
-        let writer = Writer::create(WriterConfig::standard(self.identity()));
-        self.run(restored, writer);
+        self.writer = Some(Writer::create(WriterConfig::standard(self.identity())));
+        self.run(restored);
     }
 
     fn open_store(&mut self, now: Instant, manifest: Manifest) {
@@ -265,12 +280,36 @@ impl Leader {
         let mut writer = Writer::resume(WriterConfig::standard(self.identity()), resume);
         let segments = self.config.log_segments.iter().copied();
         writer.adopt(&segments.filter(|number| *number < log_first).collect::<Vec<u64>>());
-        self.run(restored, writer);
+        self.writer = Some(writer);
+        match self.config.restart {
+            Restart::WithCluster => self.run(restored),
+            Restart::Alone => self.force(restored),
+        }
+    }
+
+    /// The log is written before it is followed.
+    pub(super) fn await_forced(&mut self, restored: Restored, last: Lsn) {
+        self.stage(Stage::Forcing { restored: Box::new(restored), last });
+    }
+
+    /// Carries the start on where no single request does.
+    pub(super) fn settle_start(&mut self, now: Instant) {
+        let Some(Start { stage: Stage::Forcing { last, .. } }) = self.start else { return };
+        if self.writer().durable().lsn < last {
+            return self.flush_log(now);
+        }
+        let start = self.start.as_mut().expect("starting");
+        let Stage::Forcing { restored, .. } =
+            std::mem::replace(&mut start.stage, Stage::ReadingManifest)
+        else {
+            unreachable!("the log was being written");
+        };
+        self.run(*restored);
     }
 
     /// Everything is read: the group starts, and an only voter campaigns at once.
-    fn run(&mut self, restored: Restored, writer: Writer) {
-        self.writer = Some(writer);
+    pub(super) fn run(&mut self, restored: Restored) {
+        self.gone = super::members::removals(&restored.window, restored.hard_state.commit);
         let start = consensus::Start {
             applied: self.sequencer.applied().index,
             window: restored.window,

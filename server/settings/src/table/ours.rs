@@ -27,8 +27,13 @@ pub(super) const ROWS: &[Row] = &[
     )
     .unit(Unit::Bytes)
     .within(1 << 20, 1 << 40),
-    row(P, "force-new-cluster", Kind::Bool, "false", "Found a one-member cluster on old data.")
-        .not_yet("founding a cluster on another one's data"),
+    row(
+        P,
+        "force-new-cluster",
+        Kind::Bool,
+        "false",
+        "Go on alone with the data of a cluster whose majority is lost: all others are removed.",
+    ),
     row(P, "unsafe-no-fsync", Kind::Bool, "false", "Do not wait for the disk.")
         .no_meaning("every acknowledged write is on disk here, always"),
     row(P, "config-file", Kind::Text, "", "Read all settings from this file, and nothing else.")

@@ -137,8 +137,7 @@ fn what_this_build_cannot_do_stops_the_start_and_names_every_flag() {
         assert!(error.contains(word), "{error}");
     }
     for argv in [
-        &["--force-new-cluster"][..],
-        &["--auto-tls"],
+        &["--auto-tls"][..],
         &["--auth-token=jwt,pub-key=a"],
         &["--proxy=on"],
         &["--ca-file=a"],

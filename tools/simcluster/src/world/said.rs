@@ -92,7 +92,9 @@ impl World {
             Report::Role { term, leader } if leader != 0 => self.agreement.leads(term, leader)?,
             Report::Removed => return Err(format!("member {id} says that it was removed")),
             Report::Broken { what } => return Err(format!("member {id} is broken: {what}")),
+            Report::NotForced { why } => return Err(format!("member {id} cannot: {why}")),
             Report::Initialized { revision, .. } => self.member_mut(id).decided(revision),
+            Report::Forced { known, held, .. } => self.kept += held - known,
             Report::Serving
             | Report::Role { .. }
             | Report::Checkpointed { .. }
