@@ -10,6 +10,7 @@
 //!   'l' lease id (8, BE)               -> format (1)  ttl (8)  left (8)     a lease, in seconds
 //!   'm' member id (8, BE)              -> format (1)  member (members.rs)   a member
 //!   'r' member id (8, BE)              -> format (1)                        a removed member
+//!   't' member id (8, BE)              -> format (1)  member (members.rs)   a member, by hearsay
 //! ```
 //! Attached keys are not written: each key names its lease.
 
@@ -40,6 +41,7 @@ pub(crate) enum Fact {
     Lease { id: i64, granted: Granted },
     Member(Member),
     Removed(u64),
+    Told(Member),
 }
 
 /// A key or value of the meta slice that this version does not understand.
@@ -82,7 +84,7 @@ impl Fact {
                 value.put_i64_le(granted.ttl_s);
                 value.put_i64_le(granted.remaining_s);
             }
-            Fact::Member(member) => member.put(&mut value),
+            Fact::Member(member) | Fact::Told(member) => member.put(&mut value),
         }
         MetaChange { key: self.key(), value: Some(value.freeze()) }
     }
@@ -119,6 +121,7 @@ impl Fact {
             }
             b'm' => Fact::Member(Member::take(&mut from)?),
             b'r' => Fact::Removed(number(name)?),
+            b't' => Fact::Told(Member::take(&mut from)?),
             _ => return Err(BadMeta::Key),
         };
         // The key says again what the value says; a difference means one of them is not ours.
@@ -149,6 +152,10 @@ impl Fact {
             Fact::Removed(id) => {
                 key.put_u8(b'r');
                 key.put_u64(*id);
+            }
+            Fact::Told(member) => {
+                key.put_u8(b't');
+                key.put_u64(member.id);
             }
         }
         key.freeze()
@@ -184,6 +191,7 @@ mod tests {
             Fact::Lease { id: -5, granted: Granted { ttl_s: 60, remaining_s: 7 } },
             Fact::Member(member()),
             Fact::Removed(9),
+            Fact::Told(member()),
         ]
     }
 

@@ -11,7 +11,7 @@ use crate::alarms::Alarms;
 use crate::command::Command;
 use crate::head::HeadIndex;
 use crate::leases::{CheckpointPolicy, Leases};
-use crate::members::{MemberChange, Members};
+use crate::members::{Member, MemberChange, Members};
 use crate::meta::{Fact, MetaChange};
 use crate::outcome::{Applied, Outcome, Step, TxnStep};
 use crate::store::Store;
@@ -49,6 +49,8 @@ pub struct Sequencer {
     store: Store,
     alarms: Alarms,
     members: Members,
+    /// By hearsay, until the first snapshot brings the list itself.
+    told: Vec<Member>,
     cluster_version: Option<String>,
     downgrade_target: Option<String>,
     applied: LogPosition,
@@ -83,6 +85,7 @@ impl Sequencer {
             store: Store { head, leases, revision: 1, compacted: -1 },
             alarms: Alarms::default(),
             members: Members::default(),
+            told: Vec::new(),
             cluster_version: None,
             downgrade_target: None,
             applied: LogPosition::default(),
@@ -149,6 +152,24 @@ impl Sequencer {
         let revision = self.store.revision;
         let Done { outcome, meta } = done;
         Applied { outcome, changes: Vec::new(), meta, revision, compacted: None }
+    }
+
+    /// Notes who the members of the cluster are that this new store is to become part of. It is
+    /// hearsay, good for finding a peer; the list itself comes with the first snapshot, in a store
+    /// of its own.
+    pub fn note_told(&mut self, told: Vec<Member>) -> Applied {
+        assert!(self.members.is_empty());
+        let meta = told.iter().cloned().map(|member| Fact::Told(member).write()).collect();
+        self.told = told;
+        let outcome = Outcome::MemberChange;
+        let revision = self.store.revision;
+        Applied { outcome, changes: Vec::new(), meta, revision, compacted: None }
+    }
+
+    /// Who the members of the cluster were said to be when this member joined it; nobody once it
+    /// knows.
+    pub fn told(&self) -> &[Member] {
+        &self.told
     }
 
     /// Notes an entry that holds no command (a new leader's first).

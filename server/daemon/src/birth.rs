@@ -39,8 +39,7 @@ pub fn of(settings: &Settings, dir: &DataDir, shards: u16) -> Result<Birth, Stri
             "data-dir" => settings.data_dir.as_str());
         let founding = match known.knows_members {
             true => Founding::New(Vec::new()),
-            // It was to join and has not heard of the cluster yet: it needs somebody to hear.
-            false => joining(settings)?.1,
+            false => Founding::Existing(joining_again(settings, &known.who)),
         };
         return Ok(Birth { who: known.who, founding });
     }
@@ -97,6 +96,22 @@ fn joining(settings: &Settings) -> Result<(Founders, Founding), String> {
     }
     let founding = Founding::Existing(members_of(running));
     Ok((founders, founding))
+}
+
+/// A member that was to join and has not heard from its cluster since: whom it was told of then is
+/// in its data. It need not be so any more, so whoever the flags name is asked again, in vain if
+/// need be.
+fn joining_again(settings: &Settings, who: &Identity) -> Vec<Member> {
+    let Ok(expected) = settings.founding() else { return Vec::new() };
+    match ask::cluster(&others(&expected), NEW_WAIT, Tell::Nothing) {
+        Ok(running) if is_of(&running, who) => members_of(running),
+        Ok(_) | Err(_) => Vec::new(),
+    }
+}
+
+fn is_of(running: &Running, who: &Identity) -> bool {
+    let listed = running.members.iter().any(|member| member.id == who.member_id);
+    listed && running.cluster_id == who.cluster_id
 }
 
 /// A member that has served once had data. If it has none now, it must not go on as the same one:

@@ -109,7 +109,8 @@ pub enum Founding {
     /// A new cluster of these members, this one among them.
     New(Vec<Member>),
     /// A running cluster that has added this member. These are its members as somebody told them,
-    /// this one among them: good for finding a peer, and forgotten with the first snapshot.
+    /// this one among them: good for finding a peer, and forgotten with the first snapshot. A
+    /// member that has data and was told nothing new uses what it was told before.
     Existing(Vec<Member>),
 }
 

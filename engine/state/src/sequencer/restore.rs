@@ -95,6 +95,7 @@ impl Sequencer {
             Fact::Lease { .. } => return Err(RestoreError::Meta(BadMeta::Key)),
             Fact::Member(member) => self.members.restore(member),
             Fact::Removed(id) => self.members.restore_removed(id),
+            Fact::Told(member) => self.told.push(member),
         }
         Ok(())
     }
@@ -133,6 +134,7 @@ impl Sequencer {
         facts.extend(leases.map(|(id, granted)| Fact::Lease { id, granted }));
         facts.extend(self.members.iter().cloned().map(Fact::Member));
         facts.extend(self.members.removed().map(Fact::Removed));
+        facts.extend(self.told.iter().cloned().map(Fact::Told));
         facts.iter().map(Fact::write).collect()
     }
 }

@@ -123,11 +123,9 @@ impl Leader {
     pub(super) fn connect(&mut self) {
         let own = self.config.member_id;
         let place = |member: &Member| PeerPlace { id: member.id, urls: member.peer_urls.clone() };
-        let known: Vec<&Member> = match (&self.config.founding, self.sequencer.members().len()) {
-            (Founding::Existing(told), 0) => told.iter().collect(),
-            (Founding::Existing(_) | Founding::New(_), _) => {
-                self.sequencer.members().iter().collect()
-            }
+        let known: Vec<&Member> = match self.sequencer.members().is_empty() {
+            true => self.told().iter().collect(),
+            false => self.sequencer.members().iter().collect(),
         };
         let stays = |member: &&Member| member.id != own && !self.gone.contains(&member.id);
         let peers = known.into_iter().filter(stays).map(place).collect();
@@ -142,11 +140,17 @@ impl Leader {
             return false;
         }
         let members = self.sequencer.members();
+        match members.is_empty() {
+            true => self.told().iter().any(|member| member.id == peer),
+            false => members.get(peer).is_some(),
+        }
+    }
+
+    /// Who the members are, by hearsay: as heard just now, else as heard when this member joined.
+    fn told(&self) -> &[Member] {
         match &self.config.founding {
-            Founding::Existing(told) if members.is_empty() => {
-                told.iter().any(|member| member.id == peer)
-            }
-            Founding::Existing(_) | Founding::New(_) => members.get(peer).is_some(),
+            Founding::Existing(told) if !told.is_empty() => told,
+            Founding::Existing(_) | Founding::New(_) => self.sequencer.told(),
         }
     }
 

@@ -118,8 +118,11 @@ impl Leader {
                 }
                 assert!(self.sequencer.members().get(self.config.member_id).is_some());
             }
-            // Its history comes from the others.
-            Founding::Existing(_) => {}
+            // Its history comes from the others, whom it must find in its next lives too.
+            Founding::Existing(told) => {
+                let mut noted = self.sequencer.note_told(told);
+                crate::message::extend(self.sequence.batch(), &mut noted);
+            }
         }
         let facts = self.manifest_facts();
         let slices = self.config.partition.slices_in_all();
