@@ -146,6 +146,12 @@ impl Core {
         self.bell.ring();
     }
 
+    /// Whether this member leads, as far as it knows; asked where the leader is.
+    pub fn leads(&self) -> bool {
+        let leader = self.leader.as_ref().expect("asked on core 0");
+        leader.borrow().leads()
+    }
+
     /// The time as machines are told it.
     pub fn now(&self) -> Instant {
         let passed = self.shared.start.elapsed();
@@ -283,6 +289,11 @@ impl Core {
     fn shard_effect(&self, now: Instant, effect: ShardEffect) {
         match effect {
             ShardEffect::Reply { call, message } if Inside::owns(call) => {
+                self.inside.reply(call, message);
+            }
+            ShardEffect::Send { call, message } if Inside::owns(call) => {
+                // One message of a stream is all that a page wants.
+                self.shard.borrow_mut().handle(now, ShardEvent::Gone { call });
                 self.inside.reply(call, message);
             }
             ShardEffect::Fail { call, error } if Inside::owns(call) => {

@@ -8,6 +8,7 @@ mod config;
 mod core;
 mod gate;
 mod inside;
+mod lease_pages;
 mod links;
 mod looks;
 mod mesh;

@@ -109,6 +109,19 @@ pub fn call(
     core.tell_shard(ShardEvent::Unary { call, method, meta, message });
 }
 
+/// Opens a stream at our own shard and says one thing on it; `then` gets the first reply.
+pub fn first_of_stream(
+    core: &Rc<Core>,
+    method: Method,
+    message: Bytes,
+    then: impl FnOnce(Result<Bytes, Status>) + 'static,
+) {
+    let call = core.inside.begin(Box::new(then));
+    let meta = CallMeta { leader: LeaderNeed::Required };
+    core.tell_shard(ShardEvent::Open { call, method, meta });
+    core.tell_shard(ShardEvent::Message { call, message });
+}
+
 /// What a health probe reads: one key, without its value (etcd's own probe).
 fn probe(serializable: bool) -> Bytes {
     encode(&pb::RangeRequest {

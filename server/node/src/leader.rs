@@ -503,7 +503,7 @@ impl Leader {
     }
 
     /// Whether this member leads, as far as it knows.
-    fn leads(&self) -> bool {
+    pub fn leads(&self) -> bool {
         self.role.leader == self.config.member_id
     }
 
