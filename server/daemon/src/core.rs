@@ -146,6 +146,13 @@ impl Core {
         self.bell.ring();
     }
 
+    /// Asks every peer that can be reached how long the way there and back is.
+    pub fn probe_peers(&self) {
+        if let Some(links) = self.links.borrow().as_ref() {
+            links.probe(self.now());
+        }
+    }
+
     /// Whether this member leads, as far as it knows; asked where the leader is.
     pub fn leads(&self) -> bool {
         let leader = self.leader.as_ref().expect("asked on core 0");

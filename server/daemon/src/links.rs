@@ -3,11 +3,12 @@
 //! Never decides whom to talk to. Invariant: the leader hears only of peers, and is told of every
 //! loss that is known here.
 
-use std::cell::{Cell, RefCell};
+use std::cell::{OnceCell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::{Rc, Weak};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
+use base::Instant;
 use bytes::Bytes;
 use node::{LeaderEvent, PeerNote, PeerPlace};
 use settings::Settings;
@@ -20,11 +21,14 @@ use wire::peer::{Lane, Verdict, Version};
 use crate::config::{CLUSTER_VERSION_MIN, Identity, VERSION};
 use crate::core::Core;
 use crate::metrics::peers::PeerFigures;
+use crate::probe::Probe;
 
 /// Payloads that may wait for a peer's prompt stream.
 const PROMPT_BYTES_MAX: usize = 32 << 20;
 /// Payloads that may wait for a peer's bulk stream.
 const BULK_BYTES_MAX: usize = 4 << 20;
+/// Callers that were sent away and are remembered, so that each is told of once.
+const REFUSED_MAX: usize = 64;
 /// Before the second attempt to connect.
 const RETRY_MIN: Duration = Duration::from_millis(20);
 
@@ -63,10 +67,16 @@ impl Links {
             places: RefCell::default(),
             up: RefCell::default(),
             told: RefCell::default(),
-            refused: Cell::default(),
+            refused: RefCell::default(),
             disconnections: RefCell::default(),
+            unread: RefCell::default(),
+            probes: RefCell::default(),
+            transport: OnceCell::new(),
         });
-        Links { transport: Transport::new(options, ear.clone()), ear }
+        let transport = Transport::new(options, ear.clone());
+        let set = ear.transport.set(transport.clone());
+        assert!(set.is_ok());
+        Links { transport, ear }
     }
 
     /// The streams, for whoever accepts connections of the peer port.
@@ -90,6 +100,18 @@ impl Links {
         sent
     }
 
+    /// Asks every peer that can be reached how long the way there and back is.
+    pub fn probe(&self, now: Instant) {
+        let peers = self.ear.places.borrow();
+        let mut probes = self.ear.probes.borrow_mut();
+        for peer in peers.keys().filter(|peer| self.transport.is_up(**peer, Lane::Prompt)) {
+            let note = PeerNote::Probe { sent: now.0 };
+            if self.transport.send(*peer, Lane::Prompt, note.encode()).is_ok() {
+                probes.entry(*peer).or_insert_with(Probe::new).asked(now);
+            }
+        }
+    }
+
     /// How many peers there are.
     pub fn count(&self) -> usize {
         self.ear.places.borrow().len()
@@ -99,11 +121,15 @@ impl Links {
     pub fn figures(&self) -> Vec<PeerFigures> {
         let counts: BTreeMap<u64, PeerCounts> = self.transport.counts().into_iter().collect();
         let disconnections = self.ear.disconnections.borrow();
+        let unread = self.ear.unread.borrow();
+        let probes = self.ear.probes.borrow();
         let peers = self.ear.places.borrow();
         let figures = peers.keys().map(|id| PeerFigures {
             id: *id,
             is_active: self.ear.is_active(*id),
             disconnections: disconnections.get(id).copied().unwrap_or(0),
+            unread: unread.get(id).copied().unwrap_or(0),
+            trips: probes.get(id).map(|probe| probe.trips.clone()),
             counts: counts.get(id).copied().unwrap_or_default(),
         });
         figures.collect()
@@ -130,10 +156,15 @@ struct Ear {
     up: RefCell<BTreeSet<(u64, Lane, IsOut)>>,
     /// Outgoing streams whose failure was told since they were last up.
     told: RefCell<BTreeSet<(u64, Lane)>>,
-    /// Who was sent away last, and why.
-    refused: Cell<Option<(u64, Verdict)>>,
+    /// Who was sent away lately, and why.
+    refused: RefCell<BTreeMap<u64, Verdict>>,
     /// How often a peer became inactive.
     disconnections: RefCell<BTreeMap<u64, u64>>,
+    /// How often a stream of a peer ended in bytes that nobody could read.
+    unread: RefCell<BTreeMap<u64, u64>>,
+    probes: RefCell<BTreeMap<u64, Probe>>,
+    /// For answers to probes; both live as long as the process.
+    transport: OnceCell<Transport>,
 }
 
 type IsOut = bool;
@@ -148,7 +179,19 @@ impl PeerSink for Ear {
         if lane != expected {
             return Err(BadPayload);
         }
-        self.tell_leader(LeaderEvent::Received { from, note });
+        match note {
+            PeerNote::Probe { sent } => self.answer_probe(from, sent),
+            PeerNote::Probed { sent, wall_ns } => self.probed(from, Instant(sent), wall_ns),
+            PeerNote::Raft(_)
+            | PeerNote::Commands(_)
+            | PeerNote::Ask { .. }
+            | PeerNote::Answer { .. }
+            | PeerNote::Part { .. }
+            | PeerNote::Taken { .. }
+            | PeerNote::Refused { .. } => {
+                self.tell_leader(LeaderEvent::Received { from, note });
+            }
+        }
         Ok(())
     }
 
@@ -174,6 +217,26 @@ impl Ear {
         // Only at the end of the process is there no core.
         if let Some(core) = self.core.upgrade() {
             core.tell_leader(event);
+        }
+    }
+
+    fn answer_probe(&self, from: u64, sent: u64) {
+        let note = PeerNote::Probed { sent, wall_ns: wall_ns() };
+        let transport = self.transport.get().expect("set before anybody calls");
+        // A probe that is lost says nothing; the next one will.
+        let _ = transport.send(from, Lane::Prompt, note.encode());
+    }
+
+    fn probed(&self, from: u64, sent: Instant, theirs: u64) {
+        let Some(core) = self.core.upgrade() else { return };
+        let mut probes = self.probes.borrow_mut();
+        let Some(probe) = probes.get_mut(&from) else { return };
+        if let Some(drift) = probe.answered(core.now(), sent, wall_ns(), theirs) {
+            journal::warn!("prober found high clock drift",
+                "round-tripper-name" => "ROUND_TRIPPER_RAFT_MESSAGE",
+                "remote-peer-id" => hex(from),
+                "clock-drift" => base::span::text(drift.behind),
+                "rtt" => base::span::text(drift.trip));
         }
     }
 
@@ -203,6 +266,9 @@ impl Ear {
         if !matches!(error, StreamError::Replaced) {
             self.up.borrow_mut().remove(&key(stream));
         }
+        if stream.way == Way::In && is_unreadable(error) {
+            *self.unread.borrow_mut().entry(stream.peer).or_default() += 1;
+        }
         let (end, kind) = kind(stream);
         crate::setup::line(
             journal::Level::Warn,
@@ -226,7 +292,20 @@ impl Ear {
 
     fn unreached(&self, stream: StreamName, error: &StreamError) {
         // One line until it is up again: attempts go on. The words are etcd's.
-        if self.told.borrow_mut().insert((stream.peer, stream.lane)) {
+        let is_news = self.told.borrow_mut().insert((stream.peer, stream.lane));
+        if is_news && let Some(message) = ignored(error) {
+            crate::setup::line(
+                journal::Level::Warn,
+                message,
+                &[
+                    ("remote-peer-id", hex(stream.peer).into()),
+                    ("local-member-id", hex(self.member_id).into()),
+                    ("local-member-cluster-id", hex(self.cluster_id).into()),
+                    ("error", error.to_string().into()),
+                ],
+            );
+        }
+        if is_news {
             let name = match stream.lane {
                 Lane::Prompt => "ROUND_TRIPPER_RAFT_MESSAGE",
                 Lane::Bulk => "ROUND_TRIPPER_SNAPSHOT",
@@ -240,7 +319,12 @@ impl Ear {
 
     fn refused(&self, caller: &str, from: u64, cluster_id: u64, verdict: Verdict) {
         // It comes again and again, for the same reason.
-        if self.refused.replace(Some((from, verdict))) == Some((from, verdict)) {
+        let mut told = self.refused.borrow_mut();
+        // Whoever invents names does not grow this.
+        if REFUSED_MAX <= told.len() {
+            told.clear();
+        }
+        if told.insert(from, verdict) == Some(verdict) {
             return;
         }
         let fields: &[(&str, journal::Value)] = &[
@@ -269,6 +353,7 @@ impl Ear {
         let now: BTreeMap<u64, Vec<String>> =
             peers.iter().map(|peer| (peer.id, peer.urls.clone())).collect();
         let before = self.places.replace(now.clone());
+        self.probes.borrow_mut().retain(|peer, _| now.contains_key(peer));
         for (peer, urls) in &now {
             let local = hex(self.member_id);
             match before.get(peer) {
@@ -311,6 +396,33 @@ fn address(caller: sock::Peer) -> String {
         sock::Peer::Tcp(address) => address.to_string(),
         sock::Peer::Unix => "unix".to_owned(),
     }
+}
+
+/// etcd's line of a caller whom the called member does not want for what it is.
+fn ignored(error: &StreamError) -> Option<&'static str> {
+    let StreamError::Refused(verdict) = error else { return None };
+    match verdict {
+        Verdict::WrongCluster => {
+            Some("request sent was ignored by remote peer due to cluster ID mismatch")
+        }
+        Verdict::Incompatible => {
+            Some("request sent was ignored by remote peer due to server version incompatibility")
+        }
+        Verdict::Accepted | Verdict::WrongMember | Verdict::Removed | Verdict::UnknownMember => {
+            None
+        }
+    }
+}
+
+/// Whether what arrived was the reason, rather than the connection.
+fn is_unreadable(error: &StreamError) -> bool {
+    matches!(error, StreamError::Frame(_) | StreamError::Payload | StreamError::Unexpected)
+}
+
+/// The clock on the wall, in nanoseconds since 1970; it may jump.
+fn wall_ns() -> u64 {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
 }
 
 fn hex(id: u64) -> String {

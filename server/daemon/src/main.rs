@@ -18,6 +18,7 @@ mod pages;
 mod peer_pages;
 mod placement;
 mod ports;
+mod probe;
 mod run;
 mod seat;
 mod service;

@@ -97,16 +97,22 @@ fn member(page: &mut Page, leader: &LeaderFigures) {
     let id = leader.member_id;
     page.gauge("etcd_server_has_leader", u64::from(leader.leader != 0));
     page.gauge("etcd_server_is_leader", u64::from(leader.leader == id));
-    page.gauge("etcd_server_is_learner", 0);
+    page.gauge("etcd_server_is_learner", u64::from(leader.is_learner));
     page.fact("etcd_server_id", &format!("server_id=\"{id:x}\""));
     page.fact("etcd_server_version", &format!("server_version=\"{VERSION}\""));
     let cluster = CLUSTER_VERSION.rsplit_once('.').map_or(CLUSTER_VERSION, |(short, _)| short);
     page.fact("etcd_cluster_version", &format!("cluster_version=\"{cluster}\""));
     page.counter("etcd_server_leader_changes_seen_total", leader.counts.leader_changes);
-    // A group of one has nobody to send to, to fetch from, or to promote.
-    page.counter("etcd_server_heartbeat_send_failures_total", 0);
-    page.gauge("etcd_server_snapshot_apply_in_progress_total", 0);
-    page.counter("etcd_server_learner_promote_successes", 0);
+    page.counter("etcd_server_heartbeat_send_failures_total", leader.counts.heartbeats_late);
+    let installing = u64::from(leader.is_installing);
+    page.gauge("etcd_server_snapshot_apply_in_progress_total", installing);
+    page.counter("etcd_server_learner_promote_successes", leader.counts.promotions);
+    for (at, (reason, count)) in leader.counts.promotions_refused.iter().enumerate() {
+        if at == 0 {
+            page.family("etcd_server_learner_promote_failures", "counter");
+        }
+        page.sample("etcd_server_learner_promote_failures", &format!("Reason=\"{reason}\""), count);
+    }
     page.gauge("etcd_server_quota_backend_bytes", leader.quota_bytes);
     if !leader.alarms.is_empty() {
         page.family("etcd_debugging_server_alarms", "gauge");

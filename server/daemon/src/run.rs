@@ -25,6 +25,7 @@ use crate::mesh::{self, Ends, Mesh};
 use crate::news::{self, Story};
 use crate::placement::{self, Board};
 use crate::ports::{self, Role};
+use crate::probe::PROBE_EVERY;
 use crate::seat;
 use crate::wake::Bell;
 
@@ -189,6 +190,9 @@ async fn run_core(number: usize, seed: Seed, dir: Arc<DataDir>) {
         transport
     });
     glommio::spawn_local(turns(core.clone(), bell)).detach();
+    if number == 0 {
+        glommio::spawn_local(probe_peers(core.clone())).detach();
+    }
     if let Some(transport) = transport {
         let clients = clients.clone();
         let doors = Doors { core: core.clone(), clients, bounds, serving, transport };
@@ -252,6 +256,13 @@ async fn turns(core: Rc<Core>, bell: Rc<Bell>) {
             true => futures_lite::future::yield_now().await,
             false => bell.wait().await,
         }
+    }
+}
+
+async fn probe_peers(core: Rc<Core>) {
+    loop {
+        glommio::timer::sleep(PROBE_EVERY).await;
+        core.probe_peers();
     }
 }
 

@@ -3,6 +3,7 @@
 //! Never looks at a clock and never prints. Invariant: a counter only grows, and the classes of a
 //! histogram count every observation once.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use base::Instant;
@@ -114,6 +115,12 @@ impl Histogram {
 pub struct LeaderCounts {
     /// Times that a leader was seen that was not the leader before.
     pub leader_changes: u64,
+    /// Heartbeats that a leader sent more than two intervals after the ones before.
+    pub heartbeats_late: u64,
+    /// Learners that this leader made voters.
+    pub promotions: u64,
+    /// Learners that this leader would not make voters, by the reason as etcd names it.
+    pub promotions_refused: BTreeMap<String, u64>,
     /// Commands lost with a term.
     pub proposals_lost: u64,
     /// Entries that took longer than [`APPLY_SLOW`] to decide.
@@ -157,6 +164,9 @@ impl LeaderCounts {
     pub fn new() -> LeaderCounts {
         LeaderCounts {
             leader_changes: 0,
+            heartbeats_late: 0,
+            promotions: 0,
+            promotions_refused: BTreeMap::new(),
             proposals_lost: 0,
             applies_slow: 0,
             rounds_slow: 0,
@@ -198,6 +208,10 @@ pub struct LeaderFigures {
     pub member_id: u64,
     /// The leader's id, 0 for none.
     pub leader: u64,
+    /// Whether this member has no vote yet.
+    pub is_learner: bool,
+    /// Whether a store that came from a peer is taking the place of ours.
+    pub is_installing: bool,
     /// Highest committed index.
     pub committed: u64,
     /// Highest applied index.

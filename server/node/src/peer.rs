@@ -11,6 +11,8 @@
 //!   5 part      transfer (8) | number (4) | the part
 //!   6 taken     transfer (8) | number (4)
 //!   7 refused   transfer (8)
+//!   8 probe     sent (8)
+//!   9 probed    sent (8) | wall (8)
 //! ```
 //! All numbers are little-endian.
 
@@ -68,6 +70,18 @@ pub enum PeerNote {
         /// Names the transfer.
         transfer: u64,
     },
+    /// How long does it take there and back?
+    Probe {
+        /// What the asker's clock of machines shows: of no meaning to anybody else.
+        sent: u64,
+    },
+    /// The answer, at once.
+    Probed {
+        /// As it was asked.
+        sent: u64,
+        /// What the clock on the wall shows, in nanoseconds since 1970.
+        wall_ns: u64,
+    },
 }
 
 /// Which stream a note takes. What is short and urgent never waits behind what is long.
@@ -98,7 +112,9 @@ impl PeerNote {
             | PeerNote::Ask { .. }
             | PeerNote::Answer { .. }
             | PeerNote::Taken { .. }
-            | PeerNote::Refused { .. } => Lane::Prompt,
+            | PeerNote::Refused { .. }
+            | PeerNote::Probe { .. }
+            | PeerNote::Probed { .. } => Lane::Prompt,
             PeerNote::Part { .. } => Lane::Bulk,
         }
     }
@@ -138,6 +154,17 @@ impl PeerNote {
                 to.put_u64_le(*transfer);
                 to.freeze()
             }
+            PeerNote::Probe { sent } => {
+                let mut to = header(8, 8);
+                to.put_u64_le(*sent);
+                to.freeze()
+            }
+            PeerNote::Probed { sent, wall_ns } => {
+                let mut to = header(9, 16);
+                to.put_u64_le(*sent);
+                to.put_u64_le(*wall_ns);
+                to.freeze()
+            }
         }
     }
 
@@ -161,6 +188,8 @@ impl PeerNote {
             }
             6 => PeerNote::Taken { transfer: from.u64()?, number: from.u32()? },
             7 => PeerNote::Refused { transfer: from.u64()? },
+            8 => PeerNote::Probe { sent: from.u64()? },
+            9 => PeerNote::Probed { sent: from.u64()?, wall_ns: from.u64()? },
             _ => return Err(BadNote),
         };
         if from.rest().is_empty() { Ok(note) } else { Err(BadNote) }
@@ -221,6 +250,8 @@ mod tests {
             PeerNote::Part { transfer: 1, number: 2, bytes: Bytes::from_static(b"part") },
             PeerNote::Taken { transfer: 1, number: 2 },
             PeerNote::Refused { transfer: 1 },
+            PeerNote::Probe { sent: 3 },
+            PeerNote::Probed { sent: 3, wall_ns: 4 },
         ];
         notes.extend(asks.into_iter().map(|ask| PeerNote::Ask { number: 1, ask }));
         notes.extend(answers.into_iter().map(|answer| PeerNote::Answer { number: 1, answer }));

@@ -2,7 +2,8 @@
 //! Decides nothing. Invariant: a decided command is counted once, whoever sent it.
 
 use base::ChangeKind;
-use state::{Applied, OpPlan, Outcome, Quota, TxnPlan};
+use state::{Applied, MemberRole, OpPlan, Outcome, Quota, TxnPlan};
+use wire::ApiError;
 
 use super::Leader;
 use crate::figures::LeaderFigures;
@@ -17,6 +18,8 @@ impl Leader {
             counts,
             member_id: self.config.member_id,
             leader: self.role.leader,
+            is_learner: self.is_learner(),
+            is_installing: self.incoming.installs(),
             committed: self.consensus.as_ref().map_or(0, |group| group.status().commit),
             applied: self.sequencer.applied().index,
             proposals_pending: self.proposals.undecided() as u64,
@@ -31,6 +34,27 @@ impl Leader {
             },
             alarms: self.sequencer.alarms().iter().collect(),
         }
+    }
+
+    fn is_learner(&self) -> bool {
+        let own = self.sequencer.members().get(self.config.member_id);
+        own.is_some_and(|own| own.role == MemberRole::Learner)
+    }
+
+    /// Counts a learner that may not vote, in the words of etcd's own metric.
+    pub(super) fn count_refused_promotion(&mut self, why: &ApiError) {
+        let reason = match why {
+            ApiError::MemberNotFound => "membership: ID not found",
+            ApiError::MemberNotLearner => "membership: can only promote a learner member",
+            ApiError::MemberLearnerNotReady => {
+                "etcdserver: can only promote a learner member which is in sync with leader"
+            }
+            ApiError::MemberNotEnoughStarted => {
+                "etcdserver: re-configuration failed due to not enough started members"
+            }
+            other => other.message(),
+        };
+        *self.counts.promotions_refused.entry(reason.to_owned()).or_default() += 1;
     }
 
     /// Counts a decided command.

@@ -156,6 +156,8 @@ impl Leader {
 
     /// A change was asked for, and leadership was confirmed since. Refused, or queued.
     pub(super) fn change_members(&mut self, asker: Asker, question: Question) {
+        let promotes =
+            matches!(question, Question::ChangeMember { change: MemberAsk::Promote, .. });
         let change = match question {
             Question::AddMember { peer_urls, role } => self.addition(peer_urls, role),
             Question::ChangeMember { id, change } => self.alteration(id, change),
@@ -167,7 +169,12 @@ impl Leader {
         };
         match room {
             Ok(change) => self.changes.waiting.push_back((asker, change)),
-            Err(error) => self.tell(asker, Answer::Failed(error)),
+            Err(error) => {
+                if promotes {
+                    self.count_refused_promotion(&error);
+                }
+                self.tell(asker, Answer::Failed(error));
+            }
         }
     }
 
@@ -349,6 +356,12 @@ impl Leader {
         let ours = context.member == self.config.member_id;
         let waits = self.changes.in_log.take_if(|waits| ours && waits.number == context.number);
         if let Some(InLog { asker, .. }) = waits {
+            match (&refused, &context.change) {
+                (None, MemberChange::Promote(_)) => self.counts.promotions += 1,
+                (Some(error), MemberChange::Promote(_)) => self.count_refused_promotion(error),
+                (_, MemberChange::Add(_) | MemberChange::Remove(_))
+                | (_, MemberChange::UpdatePeerUrls { .. }) => {}
+            }
             let answer = match (refused, &context.change) {
                 (Some(error), _) => Answer::Failed(error),
                 (None, MemberChange::Add(member)) => {

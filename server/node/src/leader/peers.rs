@@ -42,6 +42,8 @@ impl Leader {
             }
             PeerNote::Taken { transfer, number } => self.part_taken(now, from, transfer, number),
             PeerNote::Refused { transfer } => self.part_refused(now, from, transfer),
+            // Whoever has clocks keeps these to itself.
+            PeerNote::Probe { .. } | PeerNote::Probed { .. } => {}
         }
     }
 

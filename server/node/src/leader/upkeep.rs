@@ -37,6 +37,7 @@ impl Leader {
         if self.start.is_some() || self.incoming.installs() {
             return;
         }
+        self.count_late_heartbeats(now);
         while self.next_tick <= now {
             self.next_tick = self.next_tick + self.config.heartbeat;
             // After a pause one tick is enough: many at once would only depose somebody.
@@ -56,6 +57,15 @@ impl Leader {
         if self.leads() && !self.stopping {
             self.expire_leases(now);
             self.compact_if_due(now);
+        }
+    }
+
+    /// A leader that ticks late sends heartbeats late: etcd counts those that come after more than
+    /// two intervals, one for each peer.
+    fn count_late_heartbeats(&mut self, now: Instant) {
+        if self.leads() && self.next_tick + self.config.heartbeat < now {
+            let peers = self.sequencer.members().len().saturating_sub(1);
+            self.counts.heartbeats_late += peers as u64;
         }
     }
 
