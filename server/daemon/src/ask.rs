@@ -77,7 +77,10 @@ fn get(url: &Url, path: &str, wait: Duration) -> Result<Answer, String> {
         return Err(failed(&"this build of ringleader reaches peers over http alone"));
     }
     let end = Instant::now() + wait;
-    let addresses = url.place.to_socket_addrs().map_err(|error| failed(&error))?;
+    let host = url.host_and_port().0;
+    let addresses = url.place.to_socket_addrs();
+    let addresses =
+        addresses.map_err(|_| failed(&format!("dial tcp: lookup {host}: no such host")))?;
     let mut last = "no such host".to_owned();
     for address in addresses {
         match talk(&url.place, address, path, end) {

@@ -132,7 +132,7 @@ pub fn expect(initial: &str, token: &str, name: &str) -> Result<Founding, Foundi
 /// Reads `name=peerURL,name=peerURL`; the members by rising identifier.
 fn read(initial: &str, token: &str) -> Result<Vec<FoundingMember>, FoundingError> {
     let mut members: Vec<FoundingMember> = Vec::new();
-    for part in initial.split(',') {
+    for part in initial.split(',').filter(|part| !part.is_empty()) {
         let (owner, text) = part.split_once('=').unwrap_or((part, ""));
         let urls = url::parse_list(text).map_err(FoundingError::BadUrl)?;
         match members.iter_mut().find(|member| member.name == owner) {
@@ -264,6 +264,14 @@ mod tests {
         );
         assert_eq!(one, two);
         assert_eq!(one.unwrap().members.len(), 2);
+    }
+
+    #[test]
+    fn nothing_between_commas_is_nobody() {
+        let error = expect("", "tk", "x").unwrap_err();
+        assert_eq!(error, FoundingError::NoLocalName("x".into()));
+        let one = expect(",x=http://a:1,,", "tk", "x").unwrap();
+        assert_eq!(one.members.len(), 1);
     }
 
     #[test]
