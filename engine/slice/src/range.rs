@@ -11,7 +11,7 @@ use std::collections::VecDeque;
 use std::ops::{Bound, ControlFlow};
 
 use base::{Rev, Version};
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use tree::{Entry, EntryRef, ScanEnd, Value, ValueRef};
 
 use crate::apply::version_of;
@@ -22,6 +22,9 @@ use crate::slice::Slice;
 
 /// Large values that are read at once for one read.
 const VALUES_AHEAD: usize = 8;
+/// Bytes of keys and values that share a piece of memory: as long as one of them is held, so are
+/// the others.
+const BLOCK_BYTES: usize = 16 << 10;
 
 pub(crate) struct Range {
     at: Rev,
@@ -43,6 +46,8 @@ struct Found {
     key: Bytes,
     /// As the tree had it; without its value if that is not needed.
     entry: Entry,
+    /// Length of the value that the tree had.
+    value_bytes: usize,
 }
 
 /// A version of a key, and where its value is.
@@ -77,13 +82,13 @@ impl Range {
         }
         let mut hops = slice.options.turn_entries;
         while let Some(mut found) = self.found.pop_front() {
-            match self.resolve(slice, &mut found.entry, &mut hops) {
+            match self.resolve(slice, &mut found, &mut hops) {
                 Ok(seen) => {
                     self.hop = None;
-                    if let Some((version, value)) = seen {
+                    if let Some(Told { version, value, value_bytes }) = seen {
                         let bytes = found.key.len() + value.len();
                         self.room_bytes = self.room_bytes.saturating_sub(bytes);
-                        self.items.push(Item { key: found.key, version, value });
+                        self.items.push(Item { key: found.key, version, value, value_bytes });
                     }
                 }
                 Err(Stop::Tired(hop)) => {
@@ -137,6 +142,7 @@ impl Range {
         let mut room = slice.options.turn_bytes.min(self.room_bytes);
         let found = &mut self.found;
         let mut last = Bytes::new();
+        let mut block = Block::default();
         let from = self.from.clone();
         let end = match &self.end {
             RangeEnd::Before(end) => Some(end.clone()),
@@ -147,9 +153,12 @@ impl Range {
             looks -= 1;
             let is_seen = !has_past || entry.modified <= at;
             if entry.is_live() || !is_seen {
-                let entry = copy(&entry, is_seen && fields == Fields::WithValues);
-                room = room.saturating_sub(key.len() + inline_bytes(&entry.value));
-                found.push_back(Found { key: Bytes::copy_from_slice(key), entry });
+                let value_bytes = entry.value.value_bytes();
+                let is_wanted = is_seen && fields == Fields::WithValues;
+                room = room.saturating_sub(key.len() + if is_wanted { value_bytes } else { 0 });
+                let key = block.copy(key);
+                let entry = block.entry(&entry, is_wanted);
+                found.push_back(Found { key, entry, value_bytes });
             }
             if looks == 0 || room == 0 || found.len() == limit {
                 last = Bytes::copy_from_slice(key);
@@ -182,30 +191,35 @@ impl Range {
         let entry = slice.tree.get(&key).map_err(|miss| Turn::Wait(Page::Tree(miss)))?;
         self.is_exhausted = true;
         if let Some(entry) = entry {
-            self.found.push_back(Found { key, entry });
+            let value_bytes = entry.value.value_bytes();
+            self.found.push_back(Found { key, entry, value_bytes });
         }
         Ok(())
     }
 
-    /// The version of an entry that the point sees, with its value; `None` if it was absent. Takes
-    /// a value that is at hand out of the entry: cloning would cost an allocation.
+    /// What the point sees of an entry; `None` if it was absent. Takes a value that is at hand out
+    /// of the entry: cloning would cost an allocation.
     fn resolve(
         &self,
         slice: &mut Slice,
-        entry: &mut Entry,
+        found: &mut Found,
         hops: &mut usize,
-    ) -> Result<Option<(Version, Bytes)>, Stop> {
+    ) -> Result<Option<Told>, Stop> {
+        let entry = &mut found.entry;
         let is_seen = slice.past.get().is_none() || entry.modified <= self.at;
         if is_seen && !entry.is_live() {
             return Ok(None);
         }
         let mut looked_back = None;
-        let (version, value) = if is_seen {
-            (version_of(entry), &mut entry.value)
+        let (version, value_bytes, value) = if is_seen {
+            (version_of(entry), found.value_bytes, &mut entry.value)
         } else {
             let from = self.hop.unwrap_or(entry.modified);
             match self.look_back(slice, from, hops)? {
-                Some(seen) => (seen.version, &mut looked_back.insert(seen).value),
+                Some(seen) => {
+                    let bytes = seen.value.value_bytes();
+                    (seen.version, bytes, &mut looked_back.insert(seen).value)
+                }
                 None => return Ok(None),
             }
         };
@@ -217,7 +231,7 @@ impl Range {
                 .value(value)
                 .map_err(|miss| Stop::Missed { page: Page::Tree(miss), hop: self.hop })?,
         };
-        Ok(Some((version, value)))
+        Ok(Some(Told { version, value, value_bytes }))
     }
 
     /// Follows previous versions from the change at `from` (after the point) to the one that the
@@ -261,6 +275,46 @@ impl Range {
     }
 }
 
+/// What a reader is told of a key.
+struct Told {
+    version: Version,
+    /// Empty if it is not wanted.
+    value: Bytes,
+    value_bytes: usize,
+}
+
+/// Copies of keys and small values, many to a piece of memory: an allocation for each would cost
+/// more than the copy.
+#[derive(Default)]
+struct Block {
+    free: BytesMut,
+}
+
+impl Block {
+    fn copy(&mut self, bytes: &[u8]) -> Bytes {
+        if BLOCK_BYTES / 4 < bytes.len() {
+            return Bytes::copy_from_slice(bytes);
+        }
+        if self.free.capacity() < bytes.len() {
+            self.free = BytesMut::with_capacity(BLOCK_BYTES);
+        }
+        self.free.extend_from_slice(bytes);
+        self.free.split().freeze()
+    }
+
+    /// An entry with its value, or with an empty one.
+    fn entry(&mut self, entry: &EntryRef<'_>, is_value_wanted: bool) -> Entry {
+        let value = match entry.value {
+            _ if !is_value_wanted => Value::Inline(Bytes::new()),
+            ValueRef::Inline(bytes) => Value::Inline(self.copy(bytes)),
+            ValueRef::Waiting(bytes) => Value::Inline(bytes.clone()),
+            ValueRef::Extent(extent) => Value::Extent(extent),
+        };
+        let EntryRef { modified, create, version, lease, value: _ } = *entry;
+        Entry { modified, create, version, lease, value }
+    }
+}
+
 /// Why an entry is not resolved yet.
 enum Stop {
     /// Enough for this turn; go on at this revision.
@@ -294,20 +348,6 @@ fn before(slice: &mut Slice, rev: Rev) -> Result<Before, history::Miss> {
         (None, Some(ended)) => Before::Tombstone(ended),
         (None, None) => Before::Nothing,
     })
-}
-
-fn copy(entry: &EntryRef<'_>, is_value_wanted: bool) -> Entry {
-    if is_value_wanted {
-        return entry.to_entry();
-    }
-    EntryRef { value: ValueRef::Inline(&[]), ..*entry }.to_entry()
-}
-
-fn inline_bytes(value: &Value) -> usize {
-    match value {
-        Value::Inline(bytes) => bytes.len(),
-        Value::Extent(extent) => extent.value_bytes(),
-    }
 }
 
 /// The least key above.

@@ -94,6 +94,8 @@ pub struct Item {
     pub version: Version,
     /// Its value, empty if unwanted.
     pub value: Bytes,
+    /// Length of its value, also if that is unwanted.
+    pub value_bytes: usize,
 }
 
 /// The answer to a read.

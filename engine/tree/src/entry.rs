@@ -40,6 +40,16 @@ pub struct ExtentRef {
     pub(crate) crc: u32,
 }
 
+impl Value {
+    /// Bytes of the value.
+    pub fn value_bytes(&self) -> usize {
+        match self {
+            Value::Inline(bytes) => bytes.len(),
+            Value::Extent(extent) => extent.value_bytes(),
+        }
+    }
+}
+
 impl ExtentRef {
     /// Bytes of the value.
     pub fn value_bytes(&self) -> usize {

@@ -71,8 +71,8 @@ fn put_signed(to: &mut impl BufMut, number: u8, value: i64) {
 }
 
 /// Size of a bytes field; empty is not written.
-fn slice_len(value: &[u8]) -> usize {
-    match value.len() {
+fn slice_len(len: usize) -> usize {
+    match len {
         0 => 0,
         len => nested_len(len),
     }
@@ -173,11 +173,16 @@ pub struct KeyValue<'a> {
 impl KeyValue<'_> {
     /// Size of the content.
     pub fn len(&self) -> usize {
-        slice_len(self.key)
+        self.len_with(self.value.len())
+    }
+
+    /// Size of the content, if the value had so many bytes.
+    fn len_with(&self, value_bytes: usize) -> usize {
+        slice_len(self.key.len())
             + signed_len(self.create)
             + signed_len(self.modified)
             + signed_len(self.version)
-            + slice_len(self.value)
+            + slice_len(value_bytes)
             + signed_len(self.lease)
     }
 
@@ -200,6 +205,11 @@ impl KeyValue<'_> {
     /// Size of [`KeyValue::put_field`].
     pub fn field_len(&self) -> usize {
         nested_len(self.len())
+    }
+
+    /// The same, if the value had so many bytes: for lengths told before values are read.
+    pub fn field_len_with(&self, value_bytes: usize) -> usize {
+        nested_len(self.len_with(value_bytes))
     }
 }
 

@@ -495,6 +495,7 @@ impl World {
                         Fields::WithValues => assert_eq!(item.value, known.value),
                         Fields::KeysOnly => assert!(item.value.is_empty()),
                     }
+                    assert_eq!(item.value_bytes, known.value.len());
                     bytes += item.key.len() + item.value.len();
                 }
                 assert!(items.len() <= *limit);

@@ -105,7 +105,7 @@ mod tests {
 
     fn row(key: u64) -> Row {
         let version = Version { create: 2, modified: Rev::new(2, 0), version: 1, lease: 0 };
-        Row { key: Bytes::from(format!("{key:06}")), version, value: Bytes::new() }
+        Row { key: Bytes::from(format!("{key:06}")), version, value: Bytes::new(), value_bytes: 0 }
     }
 
     #[test]

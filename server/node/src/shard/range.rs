@@ -274,7 +274,7 @@ mod tests {
     fn row(key: &'static str, modified: i64) -> Row {
         let version =
             Version { create: modified, modified: Rev::new(modified, 0), version: 1, lease: 0 };
-        Row { key: Bytes::from(key), version, value: Bytes::from(key) }
+        Row { key: Bytes::from(key), version, value: Bytes::from(key), value_bytes: key.len() }
     }
 
     fn request() -> pb::RangeRequest {

@@ -22,7 +22,7 @@ use super::hash::Turn;
 use super::merge::Row;
 use super::pass::{Pass, Totals};
 use super::pins::Holder;
-use super::range::{RangeOutput, RangeSpec};
+use super::range::{Columns, RangeOutput, RangeSpec};
 use super::reads::Route;
 use super::reply::pair;
 use super::{Shard, ShardEffect};
@@ -34,6 +34,8 @@ pub const LARGE_BYTES: usize = 1 << 20;
 pub const SORTED_BYTES_MAX: usize = 64 << 20;
 /// Bytes that gather before they are sent.
 const PART_BYTES: usize = 32 << 10;
+/// Room for them, and for the row that is the last.
+const PART_ROOM_BYTES: usize = PART_BYTES + (4 << 10);
 /// Bytes that one reply sends in a turn.
 const TURN_BYTES: usize = 128 << 10;
 /// Replies of one shard that are read at the same time; others wait for their turn.
@@ -71,6 +73,8 @@ pub struct Scroll {
     call: CallId,
     header: Header,
     slices: Vec<SliceId>,
+    /// What of each row is sent.
+    columns: Columns,
     source: Source,
     /// Which of the passes it is; answers to an earlier one are of no use.
     pass: u8,
@@ -90,7 +94,7 @@ enum Stage {
     Waiting,
     /// The point is being pinned.
     Pinning,
-    /// Only lengths matter.
+    /// Only lengths matter: values stay where they are, if the reply has any.
     Measuring { rows: u64, bytes: u64 },
     /// The message has begun.
     Sending(Sending),
@@ -160,13 +164,18 @@ impl Scroll {
             unreachable!("measured by a pass")
         };
         while let Some(row) = pass.pop() {
+            let value_bytes = match self.columns {
+                Columns::All => row.value_bytes,
+                Columns::Keys | Columns::Count => 0,
+            };
             *rows += 1;
-            *bytes += pair(&row).field_len() as u64;
+            *bytes += pair(&row).field_len_with(value_bytes) as u64;
         }
         let Some(totals) = pass.totals() else { return Ok(Turn::Waits) };
         let (rows, bytes) = (*rows, *bytes);
         self.pass += 1;
-        let again = Pass::new(pass.spec().clone(), &self.slices);
+        let spec = RangeSpec { columns: self.columns, ..pass.spec().clone() };
+        let again = Pass::new(spec, &self.slices);
         self.source = Source::Pass(again);
         self.announce(rows, bytes, totals, out)?;
         Ok(Turn::More)
@@ -186,7 +195,7 @@ impl Scroll {
             return Err(Status::new(Code::ResourceExhausted, text));
         };
         out.push_back(ShardEffect::Begin { call: self.call, message_bytes });
-        let mut buffer = BytesMut::with_capacity(2 * PART_BYTES);
+        let mut buffer = BytesMut::with_capacity(PART_ROOM_BYTES);
         self.header.put_field(&mut buffer);
         let sending = Sending { rows_left: rows, tail: Some(tail), bytes_left: whole, buffer };
         self.stage = Stage::Sending(sending);
@@ -212,7 +221,13 @@ impl Scroll {
             {
                 tail.put(&mut sending.buffer);
             }
-            let part = sending.buffer.split().freeze();
+            // Not split off: what is left of the room would be too small for the next part, and
+            // growing means to copy what is there.
+            let room = BytesMut::with_capacity(match sending.rows_left {
+                0 => 0,
+                _ => PART_ROOM_BYTES,
+            });
+            let part = std::mem::replace(&mut sending.buffer, room).freeze();
             if part.is_empty() {
                 assert_eq!(sending.bytes_left, 0, "both passes saw the same");
                 return Turn::Done;
@@ -268,11 +283,23 @@ impl Shard {
         spec: RangeSpec,
     ) {
         let slices = self.config.partition.slices_of(&spec.span);
-        let source = Source::Pass(Pass::new(spec, &slices));
-        let header = Header { revision, ..self.header() };
-        let (stage, flow) = (Stage::Waiting, Flow::Open);
-        let scroll =
-            Scroll { call, header, slices, source, pass: 0, shape, stage, flow, pin: None };
+        let columns = spec.columns;
+        let spec = match (shape, columns) {
+            (Shape::Message, Columns::All) => RangeSpec { columns: Columns::Keys, ..spec },
+            (Shape::Message, Columns::Keys | Columns::Count) | (Shape::Pages, _) => spec,
+        };
+        let scroll = Scroll {
+            call,
+            header: Header { revision, ..self.header() },
+            source: Source::Pass(Pass::new(spec, &slices)),
+            slices,
+            columns,
+            pass: 0,
+            shape,
+            stage: Stage::Waiting,
+            flow: Flow::Open,
+            pin: None,
+        };
         self.scrolls.by_call.insert(call, scroll);
         self.scrolls.waiting.push_back(call);
         self.next_scroll();
@@ -287,6 +314,7 @@ impl Shard {
             call,
             header: Header { revision, ..self.header() },
             slices: Vec::new(),
+            columns: Columns::All,
             source: Source::Rows(rows.into_iter()),
             pass: 0,
             shape: Shape::Message,

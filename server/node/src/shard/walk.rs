@@ -197,7 +197,7 @@ mod tests {
 
     fn row(key: u64) -> Item {
         let version = Version { create: 2, modified: Rev::new(2, 0), version: 1, lease: 0 };
-        Item { key: Bytes::from(format!("{key:05}")), version, value: Bytes::new() }
+        Item { key: Bytes::from(format!("{key:05}")), version, value: Bytes::new(), value_bytes: 0 }
     }
 
     fn record(main: i64) -> Record {

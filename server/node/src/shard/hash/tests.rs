@@ -48,7 +48,7 @@ fn live_at(log: &[Record], at: Rev) -> BTreeMap<Bytes, Item> {
         match kind {
             ChangeKind::Put { value, create, version, lease } => {
                 let version = Version { create, modified: rev, version, lease };
-                live.insert(key.clone(), Item { key, version, value });
+                live.insert(key.clone(), Item { key, version, value_bytes: value.len(), value });
             }
             ChangeKind::Delete => drop(live.remove(&key)),
         }
