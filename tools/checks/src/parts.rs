@@ -53,6 +53,7 @@ const MINDS: &[&str] = &[
     "ringleader-state",
     "ringleader-consensus",
 ];
+const MEASURE: &[&str] = &["ringleader-base", "ringleader-wire"];
 const DISK: &[&str] = &[
     "ringleader-base",
     "ringleader-log",
@@ -110,6 +111,7 @@ pub const PARTS: &[Part] = &[
     pure("engine/watch", "ringleader-watch", FORMATS),
     pure("engine/state", "ringleader-state", KEEPERS),
     Part { licensed: &["raft"], ..pure("engine/consensus", "ringleader-consensus", KEEPERS) },
+    pure("bench/measure", "ringleader-measure", MEASURE),
     pure("server/node", "ringleader-node", MINDS),
     pure("server/settings", "ringleader-settings", BASE),
     shell("server/journal", "ringleader-journal", BASE, &[]),

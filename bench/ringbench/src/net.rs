@@ -1,0 +1,12 @@
+//! Owns the client's side of the wire: connections of HTTP/2 on glommio, gRPC calls and streams
+//! over them. Knows no workload. Invariant: every call ends with an answer or a status.
+
+mod address;
+mod bell;
+mod link;
+mod pipe;
+mod stream;
+
+pub use address::{Target, resolve};
+pub use link::{Dialer, Link};
+pub use stream::{Incoming, Outgoing};
