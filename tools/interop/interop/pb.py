@@ -51,6 +51,7 @@ class Failed(Exception):
     def __init__(self, error):
         super().__init__(f"{error.code().name}: {error.details()}")
         self.code, self.text = error.code().name, error.details()
+        self.number = error.code().value[0]
 
 
 class Api:
@@ -81,6 +82,10 @@ class Api:
             return self._stub(name)(request, timeout=timeout, metadata=metadata)
         except grpc.RpcError as error:
             raise Failed(error) from None
+
+    def begin(self, name, request, timeout=10):
+        """The future of a unary call."""
+        return self._stub(name).future(request, timeout=timeout)
 
     def stream(self, name, request, timeout=20, metadata=None):
         """The call object of a streaming method; iterate it, cancel it."""

@@ -1,6 +1,7 @@
 """Owns the outside programs: finds real etcd and its tools, starts and stops servers.
 
-Never compares anything. Invariant: every process started here listens on 127.0.0.1 only, lives in
+Never compares anything. Invariant: every process started here listens on 127.0.0.1, or inside a
+network namespace that was made for it, lives in
 its own directory, and is ended by its own pid, also when the suite fails.
 """
 
@@ -78,6 +79,10 @@ def free_port():
 class Server:
     """One server process with a data directory; `binary` takes etcd's flags."""
 
+    # Where it listens, and what its command line is put behind.
+    host = "127.0.0.1"
+    wrap = ()
+
     def __init__(self, binary, home, extra=()):
         self.binary = binary
         self.home = home
@@ -90,7 +95,7 @@ class Server:
 
     @property
     def endpoint(self):
-        return f"127.0.0.1:{self.port}"
+        return f"{self.host}:{self.port}"
 
     def command(self):
         """The flags that every server of the suite gets."""
@@ -98,9 +103,9 @@ class Server:
             self.binary,
             "--name=s1",
             f"--data-dir={self.home}/data",
-            f"--listen-client-urls=http://127.0.0.1:{self.port}",
-            f"--advertise-client-urls=http://127.0.0.1:{self.port}",
-            f"--listen-peer-urls=http://127.0.0.1:{self.peer_port}",
+            f"--listen-client-urls=http://{self.host}:{self.port}",
+            f"--advertise-client-urls=http://{self.host}:{self.port}",
+            f"--listen-peer-urls=http://{self.host}:{self.peer_port}",
             f"--initial-advertise-peer-urls={PEER_URL}",
             f"--initial-cluster=s1={PEER_URL}",
             "--log-level=warn",
@@ -113,7 +118,7 @@ class Server:
         with open(f"{self.home}/log.{self.starts}", "wb") as log:
             environment = {k: v for k, v in os.environ.items() if not k.startswith("ETCD")}
             self.process = subprocess.Popen(
-                self.command(), stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                [*self.wrap, *self.command()], stdin=subprocess.DEVNULL, stdout=log, stderr=log,
                 cwd=self.home, env=environment,
             )
         _live[self.process.pid] = self.process
@@ -144,7 +149,7 @@ class Server:
 
     def http(self, method, path, body=None, headers=None, timeout=10.0):
         """(status, headers, body text) of one HTTP/1.1 request."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=timeout)
+        connection = http.client.HTTPConnection(self.host, self.port, timeout=timeout)
         try:
             connection.request(method, path, body=body, headers=headers or {})
             reply = connection.getresponse()
