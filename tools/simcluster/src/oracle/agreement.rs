@@ -38,20 +38,26 @@ impl Agreement {
     pub fn decided(&mut self, at: Stamp, member: u64, batch: &ApplyBatch) -> Result<(), Wrong> {
         self.compacted = self.compacted.max(batch.compact.unwrap_or(-1));
         for changes in batch.changes.chunk_by(|a, b| a.rev.main == b.rev.main) {
-            let revision = changes[0].rev.main;
-            let first = self
-                .revisions
-                .entry(revision)
-                .or_insert_with(|| Decided { changes: changes.to_vec(), at });
-            if first.changes != changes {
-                return Err(format!(
-                    "agreement: member {member} decided {changes:?} at {revision}, where another \
-                     life had decided {:?}",
-                    first.changes
-                ));
-            }
+            self.happened(at, member, changes)?;
         }
         Ok(())
+    }
+
+    /// A member tells of one revision; `at` is when anybody first knew of it.
+    pub fn happened(&mut self, at: Stamp, member: u64, changes: &[Change]) -> Result<(), Wrong> {
+        let revision = changes[0].rev.main;
+        let first = self
+            .revisions
+            .entry(revision)
+            .or_insert_with(|| Decided { changes: changes.to_vec(), at });
+        match first.changes == changes {
+            true => Ok(()),
+            false => Err(format!(
+                "agreement: member {member} decided {changes:?} at {revision}, where another \
+                 life had decided {:?}",
+                first.changes
+            )),
+        }
     }
 
     /// A member says that this one leads in the term.
