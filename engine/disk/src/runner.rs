@@ -159,12 +159,9 @@ async fn write(handle: &DmaFile, offset: u64, bytes: &[u8]) -> Result<(), IoErro
         buffer.as_bytes_mut().copy_from_slice(piece);
         let wrote =
             handle.write_at(buffer, offset + at as u64).await.map_err(|error| os_error(&error))?;
-        // A short write on a regular file means that the device ran out or failed midway. The
-        // caller must not take part of a batch for the whole.
-        if wrote != piece.len() {
-            return Err(IoError::Os(libc::EIO));
-        }
-        at += piece.len();
+        // A short write on a regular file means that the device ran out or failed midway: the rest
+        // tells which. The caller must not take part of a batch for the whole.
+        at += whole_blocks(wrote)?;
     }
     Ok(())
 }
@@ -208,16 +205,21 @@ async fn zero_fill(path: &Path, len: u64) -> Result<(), IoError> {
     while at + ZERO_PIECE_BYTES as u64 <= len {
         let begun = Instant::now();
         let wrote = handle.write_rc_at(zeros.clone(), at).await;
-        if wrote.map_err(|error| os_error(&error))? != ZERO_PIECE_BYTES {
-            return Err(IoError::Os(libc::EIO));
-        }
-        at += ZERO_PIECE_BYTES as u64;
+        at += whole_blocks(wrote.map_err(|error| os_error(&error))?)? as u64;
         glommio::timer::sleep(begun.elapsed()).await;
     }
     let rest = usize::try_from(len - at).expect("less than a piece");
     write(&handle, at, &zeros.as_bytes()[..rest]).await?;
     handle.fdatasync().await.map_err(|error| os_error(&error))?;
     handle.close().await.map_err(|error| os_error(&error))
+}
+
+/// How far a write came; an error if that cannot be gone on from.
+fn whole_blocks(wrote: usize) -> Result<usize, IoError> {
+    match 0 < wrote && wrote.is_multiple_of(BLOCK_BYTES) {
+        true => Ok(wrote),
+        false => Err(IoError::Os(libc::EIO)),
+    }
 }
 
 fn temporary(path: &Path) -> PathBuf {

@@ -25,7 +25,7 @@ mod upkeep;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
-use base::{Instant, IoRequest, IoResult, OpId, Prng};
+use base::{Instant, IoError, IoRequest, IoResult, OpId, Prng};
 use consensus::Consensus;
 use state::{Member, Quota, Sequencer};
 use wal::Writer;
@@ -476,11 +476,16 @@ impl Leader {
     fn io_done(&mut self, now: Instant, op: OpId, result: IoResult) {
         let purpose = self.ops.remove(&op).expect("every request is answered once");
         if let (IoResult::Failed(error), false) = (&result, matches!(purpose, Op::Start)) {
-            let what = format!(
-                "the disk failed ({error:?}) while the log or the manifest was written \
-                 ({purpose:?}); what was acknowledged is safe; check the disk and start again"
-            );
-            return self.broken(what);
+            let (why, remedy) = match error {
+                IoError::NoSpace => {
+                    ("no space left on the disk of the data directory", "make room")
+                }
+                IoError::Os(_) => ("the disk failed", "check the disk"),
+            };
+            return self.broken(format!(
+                "{why} while the log or the manifest was written ({purpose:?}, {error:?}); what \
+                 was acknowledged is safe; {remedy} and start again"
+            ));
         }
         match purpose {
             Op::Start => self.start_io(now, result),
