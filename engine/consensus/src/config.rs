@@ -16,7 +16,8 @@ pub struct Config {
     pub seed: u64,
     /// Differs between any two runs of this member, so that no read context is ever used twice.
     pub boot: u64,
-    /// Ticks without a leader before an election; the timeout is drawn from this to twice this.
+    /// Ticks without a leader before an election; the timeout is drawn from this to half as
+    /// much again.
     pub election_ticks: usize,
     /// Ticks between heartbeats, fewer than `election_ticks`.
     pub heartbeat_ticks: usize,

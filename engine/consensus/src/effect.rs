@@ -30,6 +30,9 @@ pub enum Event {
     ReadIndex(ReadContext),
     /// Messages to this peer are being lost.
     Unreachable(u64),
+    /// The process of this peer is no more, as far as anybody can know: its host answers that
+    /// nobody listens at its port.
+    Ended(u64),
     /// What came of a snapshot that was sent to a peer. Must follow every one that was sent.
     SnapshotSent {
         /// To whom.

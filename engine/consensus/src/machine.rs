@@ -17,6 +17,7 @@ use crate::effect::{
     Delivery, Effect, Event, Persist, ProposeError, Proposed, ReadyNumber, Role, RoleChange,
     Snapshot,
 };
+use crate::haste::Haste;
 use crate::held::{HeldBack, Released};
 use crate::message::PeerMessage;
 use crate::reads::Reads;
@@ -35,6 +36,7 @@ pub struct Consensus {
     /// Term of the hard state that is durable.
     durable_term: u64,
     timer: Timer,
+    haste: Haste,
     /// Entries after this one stay, see [`Event::Keep`].
     keep: Option<u64>,
 }
@@ -64,6 +66,7 @@ impl Consensus {
             role,
             durable_term,
             timer: Timer::new(config.seed, config.election_ticks),
+            haste: Haste::new(config.seed, config.election_ticks),
             keep: None,
         };
         consensus.after_call();
@@ -76,6 +79,10 @@ impl Consensus {
         match event {
             Event::Tick => {
                 self.raw.tick();
+                self.note_role();
+                if self.haste.tick(self.role.role, self.role.leader) {
+                    self.stand();
+                }
                 let lost = self.reads.lose_old(now, self.config.read_timeout);
                 self.lose(lost);
             }
@@ -99,6 +106,7 @@ impl Consensus {
             }
             Event::ReadIndex(context) => self.reads.queue(context, now),
             Event::Unreachable(peer) => self.raw.report_unreachable(peer),
+            Event::Ended(peer) => self.ended(peer),
             Event::SnapshotSent { peer, delivery } => {
                 let status = match delivery {
                     Delivery::Delivered => SnapshotStatus::Finish,
@@ -118,8 +126,7 @@ impl Consensus {
                 self.raw.mut_store().window.compact(index);
             }
             Event::Keep(from) => self.keep = from,
-            // Refused only where it makes no sense, such as for a leader.
-            Event::Campaign => drop(self.raw.campaign()),
+            Event::Campaign => self.stand(),
             Event::TransferLeader(to) => self.raw.transfer_leader(to),
         }
         self.after_call();
@@ -205,6 +212,27 @@ impl Consensus {
             first: self.raw.store().window.first_index(),
             membership: self.raw.store().membership.clone(),
             progress,
+        }
+    }
+
+    fn stand(&mut self) {
+        // Refused only where it makes no sense, such as for a leader.
+        let _ = self.raw.campaign();
+    }
+
+    /// A follower of a leader that is no more forgets it, which lets it vote and stand: the rule
+    /// that nobody votes within a timeout of hearing from a leader protects leaders that live.
+    fn ended(&mut self, peer: u64) {
+        let raft = &mut self.raw.raft;
+        if raft.state != StateRole::Follower || raft.leader_id != peer {
+            return;
+        }
+        raft.become_follower(raft.term, raft::INVALID_ID);
+        let voters = &self.raw.store().membership.voters;
+        let own = self.config.id;
+        if voters.contains(&own) {
+            let rank = voters.iter().filter(|id| **id < own && **id != peer).count();
+            self.haste.leader_ended(rank);
         }
     }
 

@@ -285,6 +285,11 @@ impl Cluster {
                 let to = 1 + self.prng.below(MEMBERS);
                 self.event(at, Event::TransferLeader(to));
             }
+            9 | 10 => {
+                // Often it is not true.
+                let ended = 1 + self.prng.below(MEMBERS);
+                self.event(at, Event::Ended(ended));
+            }
             _ => {}
         }
     }
@@ -355,6 +360,35 @@ impl Cluster {
         self.event(at, Event::Applied(last));
     }
 
+    /// A tick of every clock, one after the other; nothing stays under way.
+    fn tick_promptly(&mut self) {
+        self.now = self.now + Duration::from_millis(20);
+        for at in 0..self.members.len() {
+            self.event(at, Event::Tick);
+            self.settle();
+        }
+    }
+
+    fn settle(&mut self) {
+        for round in 0.. {
+            (0..self.members.len()).for_each(|at| self.drain(at));
+            let busy = self.members.iter().any(|member| !member.under_way.is_empty());
+            if self.network.is_empty() && !busy {
+                return;
+            }
+            (0..self.members.len()).for_each(|at| self.sync(at));
+            self.deliver(Weather::Calm);
+            assert!(round < 10_000, "no end of messages");
+        }
+    }
+
+    fn leader(&self) -> Option<usize> {
+        let leads = |member: &Member| {
+            member.consensus.as_ref().is_some_and(|one| one.role().role == Role::Leader)
+        };
+        self.members.iter().position(leads)
+    }
+
     /// Everything works again; everybody must end up the same.
     fn heal(&mut self, seed: u64) {
         self.cut_off = None;
@@ -411,4 +445,46 @@ fn a_seed_gives_one_trace() {
     let (first, second) = (storm(77), storm(77));
     assert_eq!(first.trace.sum(), second.trace.sum());
     assert_ne!(first.trace.sum(), storm(78).trace.sum());
+}
+
+#[test]
+fn a_leader_whose_process_ended_is_replaced_before_a_timeout_and_a_silent_one_soon_after() {
+    for seed in 0..60 {
+        for (is_known, most) in [(true, 5), (false, 15)] {
+            let mut cluster = Cluster::new(seed);
+            let founded = (0..40).find(|_| {
+                cluster.tick_promptly();
+                cluster.leader().is_some()
+            });
+            assert!(founded.is_some(), "seed {seed}: nobody leads");
+            // So that clocks stand anywhere between two heartbeats.
+            (0..seed % 3).for_each(|_| cluster.tick_promptly());
+            let old = cluster.leader().unwrap();
+            cluster.members[old].crash(0);
+            if is_known {
+                let ended = Event::Ended(old as u64 + 1);
+                (0..cluster.members.len()).for_each(|at| cluster.event(at, ended.clone()));
+            }
+            let ticks = (1..).find(|_| {
+                cluster.tick_promptly();
+                cluster.leader().is_some()
+            });
+            assert!(ticks <= Some(most), "seed {seed}, known {is_known}: {ticks:?} ticks");
+        }
+    }
+}
+
+#[test]
+fn the_end_of_a_leader_that_lives_deposes_nobody_unless_all_believe_it() {
+    for seed in 0..60 {
+        let mut cluster = Cluster::new(seed);
+        (0..60).for_each(|_| cluster.tick_promptly());
+        let leader = cluster.leader().expect("somebody leads");
+        let elections = cluster.elections;
+        let deceived = (leader + 1 + seed as usize % 2) % cluster.members.len();
+        cluster.event(deceived, Event::Ended(leader as u64 + 1));
+        (0..60).for_each(|_| cluster.tick_promptly());
+        assert_eq!(cluster.leader(), Some(leader), "seed {seed}");
+        assert_eq!(cluster.elections, elections, "seed {seed}");
+    }
 }

@@ -315,6 +315,11 @@ impl Ear {
                 "error" => error.to_string());
         }
         self.tell_leader(LeaderEvent::Unreachable { peer: stream.peer });
+        if let StreamError::Dial(_, error) = error
+            && error.kind() == std::io::ErrorKind::ConnectionRefused
+        {
+            self.tell_leader(LeaderEvent::Ended { peer: stream.peer });
+        }
     }
 
     fn refused(&self, caller: &str, from: u64, cluster_id: u64, verdict: Verdict) {

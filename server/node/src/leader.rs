@@ -26,7 +26,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use base::{Instant, IoError, IoRequest, IoResult, OpId, Prng};
-use consensus::Consensus;
+use consensus::{Consensus, Event};
 use state::{Member, Quota, Sequencer};
 use wal::Writer;
 
@@ -168,6 +168,11 @@ pub enum LeaderEvent {
     },
     /// What was sent to this peer lately did not arrive, or may not have.
     Unreachable {
+        /// Which.
+        peer: u64,
+    },
+    /// Nobody listens where this peer should: its process is no more.
+    Ended {
         /// Which.
         peer: u64,
     },
@@ -398,7 +403,8 @@ impl Leader {
             LeaderEvent::From { shard, message } => self.message(now, shard, message),
             LeaderEvent::IoDone { op, result } => self.io_done(now, op, result),
             LeaderEvent::Received { from, note } => self.received(now, from, note),
-            LeaderEvent::Unreachable { peer } => self.unreachable(now, peer),
+            LeaderEvent::Unreachable { peer } => self.tell_group(now, Event::Unreachable(peer)),
+            LeaderEvent::Ended { peer } => self.tell_group(now, Event::Ended(peer)),
             LeaderEvent::ToldRemoved { by: _ } => self.report(Report::Removed),
             LeaderEvent::Stop => self.leave(now),
         }

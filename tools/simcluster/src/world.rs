@@ -345,6 +345,12 @@ impl World {
                 self.untold.remove(&(at, peer));
                 let mail = Mail::Peer(LeaderEvent::Unreachable { peer });
                 self.member_mut(at).deliver(now, mail);
+                // Somebody answers in the place of a process that is no more, and sometimes in
+                // the place of one that lives.
+                if !self.member(peer).is_up() || self.dice.chance(50) {
+                    let mail = Mail::Peer(LeaderEvent::Ended { peer });
+                    self.member_mut(at).deliver(now, mail);
+                }
             }
             Happening::Wake(actor, number) => self.news.push((actor, News::Woken(number))),
             Happening::GoOn(id, life) if self.member(id).lives == life => self.go_on(id),

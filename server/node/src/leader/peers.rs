@@ -47,10 +47,10 @@ impl Leader {
         }
     }
 
-    /// Notes to a peer were lost.
-    pub(super) fn unreachable(&mut self, now: Instant, peer: u64) {
+    /// News of a peer.
+    pub(super) fn tell_group(&mut self, now: Instant, news: Event) {
         if let Some(consensus) = &mut self.consensus {
-            consensus.handle(now, Event::Unreachable(peer));
+            consensus.handle(now, news);
         }
     }
 }
