@@ -108,19 +108,33 @@ fn talk(
         // Zero would mean no limit.
         left.max(Duration::from_millis(1))
     };
-    let mut stream = TcpStream::connect_timeout(&address, left())?;
+    let mut stream = unbroken(end, || TcpStream::connect_timeout(&address, left()))?;
     stream.set_write_timeout(Some(left()))?;
     stream.write_all(format!("GET {path} HTTP/1.0\r\nHost: {host}\r\n\r\n").as_bytes())?;
     let mut bytes = Vec::new();
     let mut chunk = [0; 16 << 10];
     loop {
         stream.set_read_timeout(Some(left()))?;
-        match stream.read(&mut chunk)? {
+        match unbroken(end, || stream.read(&mut chunk))? {
             0 => return Ok(bytes),
             read => bytes.extend_from_slice(&chunk[..read]),
         }
         if ANSWER_BYTES_MAX < bytes.len() as u64 || end < Instant::now() {
             return Err(std::io::ErrorKind::TimedOut.into());
+        }
+    }
+}
+
+/// Does it again if a signal came between, as the rings of this process may send them.
+fn unbroken<T>(
+    end: Instant,
+    mut what: impl FnMut() -> Result<T, std::io::Error>,
+) -> Result<T, std::io::Error> {
+    loop {
+        match what() {
+            Err(error)
+                if error.kind() == std::io::ErrorKind::Interrupted && Instant::now() < end => {}
+            done => return done,
         }
     }
 }
@@ -162,6 +176,20 @@ fn member(value: &Value) -> Option<RunningMember> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_signal_in_between_is_no_answer() {
+        let signal = || std::io::Error::from(std::io::ErrorKind::Interrupted);
+        let mut left = 3;
+        let later = Instant::now() + Duration::from_secs(60);
+        let done = unbroken(later, || {
+            left -= 1;
+            if left > 0 { Err(signal()) } else { Ok("connected") }
+        });
+        assert_eq!((done.unwrap(), left), ("connected", 0));
+        let late = unbroken(Instant::now(), || Err::<(), _>(signal()));
+        assert_eq!(late.unwrap_err().kind(), std::io::ErrorKind::Interrupted, "time is up");
+    }
 
     #[test]
     fn a_member_list_in_etcds_shape_is_read() {
