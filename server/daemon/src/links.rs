@@ -247,6 +247,7 @@ impl Ear {
     fn up(&self, stream: StreamName) {
         if !self.is_active(stream.peer) {
             journal::info!("peer became active", "peer-id" => hex(stream.peer));
+            self.tell_leader(LeaderEvent::Connected { peer: stream.peer });
         }
         self.up.borrow_mut().insert(key(stream));
         self.told.borrow_mut().remove(&(stream.peer, stream.lane));
@@ -284,6 +285,7 @@ impl Ear {
             *self.disconnections.borrow_mut().entry(stream.peer).or_default() += 1;
             journal::warn!("peer became inactive (message send to peer failed)",
                 "peer-id" => hex(stream.peer), "error" => error.to_string());
+            self.tell_leader(LeaderEvent::Disconnected { peer: stream.peer });
         }
         if stream.way == Way::Out {
             self.tell_leader(LeaderEvent::Unreachable { peer: stream.peer });

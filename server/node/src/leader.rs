@@ -6,6 +6,7 @@
 mod answers;
 pub mod checkpoint;
 pub mod compactor;
+mod contacts;
 mod downgrade;
 mod flush;
 mod force;
@@ -16,6 +17,7 @@ mod leave;
 mod members;
 mod peers;
 mod propose;
+mod reconfig;
 mod rounds;
 mod sequence;
 mod start;
@@ -37,6 +39,7 @@ use crate::shard::Partition;
 use answers::Answers;
 use checkpoint::{CheckpointPolicy, Checkpoints};
 use compactor::{Compactor, Retention};
+use contacts::Contacts;
 use flush::Flushes;
 use forward::Forwards;
 use incoming::Incoming;
@@ -176,6 +179,16 @@ pub enum LeaderEvent {
         /// Which.
         peer: u64,
     },
+    /// The first stream with this peer is up.
+    Connected {
+        /// Which.
+        peer: u64,
+    },
+    /// No stream with this peer is up any more.
+    Disconnected {
+        /// Which.
+        peer: u64,
+    },
     /// A peer says that this member was removed from the cluster.
     ToldRemoved {
         /// Which peer.
@@ -306,6 +319,7 @@ pub struct Leader {
     publication: Publication,
     forwards: Forwards,
     changes: Changes,
+    contacts: Contacts,
     transfers: Transfers,
     incoming: Incoming,
     leaving: Leaving,
@@ -376,6 +390,7 @@ impl Leader {
             publication: Publication::Unsent,
             forwards,
             changes,
+            contacts: Contacts::new(),
             transfers,
             incoming: Incoming::new(),
             leaving: Leaving::No,
@@ -405,6 +420,8 @@ impl Leader {
             LeaderEvent::Received { from, note } => self.received(now, from, note),
             LeaderEvent::Unreachable { peer } => self.tell_group(now, Event::Unreachable(peer)),
             LeaderEvent::Ended { peer } => self.tell_group(now, Event::Ended(peer)),
+            LeaderEvent::Connected { peer } => self.contacts.up(now, peer),
+            LeaderEvent::Disconnected { peer } => self.contacts.down(peer),
             LeaderEvent::ToldRemoved { by: _ } => self.report(Report::Removed),
             LeaderEvent::Stop => self.leave(now),
         }

@@ -64,6 +64,11 @@ impl Leader {
         question: Question,
     ) {
         let call = CallRef { shard, call };
+        if self.start.is_none()
+            && let Some(error) = self.refusal(now, &question)
+        {
+            return self.tell(Asker::Call(call), Answer::Failed(error));
+        }
         match question {
             // What this member knows is asked even when nobody leads.
             Question::Status | Question::MembersHere if self.start.is_none() => {
@@ -169,7 +174,7 @@ impl Leader {
             Question::Leases => Answer::Leases(self.sequencer.leases_mut().ids_by_expiry(now)),
             Question::Members | Question::MembersHere => Answer::Members(self.members()),
             Question::ChangeMember { .. } | Question::AddMember { .. } => {
-                return self.change_members(asker, question);
+                return self.change_members(now, asker, question);
             }
             Question::MoveLeader { .. } => unreachable!("it waits for no round"),
             Question::Downgrade(request) => match self.downgrade(now, own_call(asker), &request) {

@@ -6,6 +6,7 @@
 
 use std::collections::{BTreeSet, VecDeque};
 
+use base::Instant;
 use base::bytes_le::Take;
 use bytes::{BufMut, Bytes, BytesMut};
 use consensus::Membership;
@@ -15,11 +16,9 @@ use wal::{Entry, EntryKind, Window};
 use wire::{ApiError, etcdserverpb as pb};
 
 use super::rounds::Asker;
-use super::{Founding, Leader, LeaderEffect, PeerPlace, Reconfig, Report};
+use super::{Founding, Leader, LeaderEffect, PeerPlace, Report};
 use crate::message::{Answer, MemberAsk, Question};
 
-/// A learner votes only once it holds so much of the leader's log (etcd's 90 %).
-const READY_PERCENT: u64 = 90;
 /// Changes that wait for the one in the log.
 const WAITING_MAX: usize = 16;
 
@@ -128,7 +127,8 @@ impl Leader {
             false => self.sequencer.members().iter().collect(),
         };
         let stays = |member: &&Member| member.id != own && !self.gone.contains(&member.id);
-        let peers = known.into_iter().filter(stays).map(place).collect();
+        let peers: Vec<PeerPlace> = known.into_iter().filter(stays).map(place).collect();
+        self.contacts.keep(&peers.iter().map(|peer| peer.id).collect::<Vec<u64>>());
         let gone = self.gone.iter().copied();
         let removed = self.sequencer.members().removed().chain(gone).collect();
         self.out.push_back(LeaderEffect::Connect { peers, removed });
@@ -155,13 +155,15 @@ impl Leader {
     }
 
     /// A change was asked for, and leadership was confirmed since. Refused, or queued.
-    pub(super) fn change_members(&mut self, asker: Asker, question: Question) {
+    pub(super) fn change_members(&mut self, now: Instant, asker: Asker, question: Question) {
         let promotes =
             matches!(question, Question::ChangeMember { change: MemberAsk::Promote, .. });
-        let change = match question {
-            Question::AddMember { peer_urls, role } => self.addition(peer_urls, role),
-            Question::ChangeMember { id, change } => self.alteration(id, change),
-            other => unreachable!("{other:?} changes no member"),
+        let refusal = self.refusal(now, &question);
+        let change = match (refusal, question) {
+            (Some(error), _) => Err(error),
+            (None, Question::AddMember { peer_urls, role }) => self.addition(peer_urls, role),
+            (None, Question::ChangeMember { id, change }) => self.alteration(id, change),
+            (None, other) => unreachable!("{other:?} changes no member"),
         };
         let room = match self.changes.waiting.len() < WAITING_MAX {
             true => change,
@@ -183,9 +185,6 @@ impl Leader {
         peer_urls: Vec<String>,
         role: MemberRole,
     ) -> Result<MemberChange, ApiError> {
-        if peer_urls.is_empty() || !peer_urls.iter().all(|url| is_peer_url(url)) {
-            return Err(ApiError::MemberBadUrls);
-        }
         let mut id = self.dice.next_u64();
         // Etcd's ids are 63 bits of a hash as often as 64; only 0 has a meaning.
         while id == 0 || self.sequencer.members().get(id).is_some() {
@@ -195,111 +194,27 @@ impl Leader {
         let member = Member { id, name, peer_urls, client_urls: Vec::new(), role };
         let change = MemberChange::Add(member);
         self.sequencer.members().check(&change)?;
-        match role {
-            MemberRole::Learner => {
-                let members = self.sequencer.members().iter();
-                let learners = members.filter(|member| member.role == MemberRole::Learner).count();
-                if self.config.learners_max <= learners {
-                    return Err(ApiError::TooManyLearners);
-                }
+        if role == MemberRole::Learner {
+            let members = self.sequencer.members().iter();
+            let learners = members.filter(|member| member.role == MemberRole::Learner).count();
+            if self.config.learners_max <= learners {
+                return Err(ApiError::TooManyLearners);
             }
-            MemberRole::Voter if self.config.reconfig == Reconfig::Strict => {
-                self.quorum_of_started(None, 1, 0)?;
-                if !self.all_heard_from() {
-                    return Err(ApiError::Unhealthy);
-                }
-            }
-            MemberRole::Voter => {}
         }
         Ok(change)
     }
 
     fn alteration(&self, id: u64, ask: MemberAsk) -> Result<MemberChange, ApiError> {
-        let members = self.sequencer.members();
         let change = match ask {
             MemberAsk::Remove => MemberChange::Remove(id),
-            MemberAsk::Update { peer_urls } => {
-                if peer_urls.is_empty() || !peer_urls.iter().all(|url| is_peer_url(url)) {
-                    return Err(ApiError::MemberBadUrls);
-                }
-                MemberChange::UpdatePeerUrls { id, peer_urls }
-            }
+            MemberAsk::Update { peer_urls } => MemberChange::UpdatePeerUrls { id, peer_urls },
             MemberAsk::Promote => MemberChange::Promote(id),
         };
-        members.check(&change)?;
-        let member = members.get(id).ok_or(ApiError::MemberNotFound)?;
-        match change {
-            MemberChange::Remove(id) if member.role == MemberRole::Voter => self.may_remove(id)?,
-            MemberChange::Promote(id) => {
-                self.learner_ready(id)?;
-                if self.config.reconfig == Reconfig::Strict {
-                    self.quorum_of_started(None, 1, 1)?;
-                }
-            }
-            MemberChange::Add(_)
-            | MemberChange::Remove(_)
-            | MemberChange::UpdatePeerUrls { .. } => {}
+        self.sequencer.members().check(&change)?;
+        if let MemberChange::Promote(id) = change {
+            self.may_promote(id)?;
         }
         Ok(change)
-    }
-
-    fn may_remove(&self, id: u64) -> Result<(), ApiError> {
-        if self.config.reconfig == Reconfig::Lenient {
-            return Ok(());
-        }
-        self.quorum_of_started(Some(id), 0, 0)?;
-        // A member that is down does not count for the quorum that is up.
-        if id != self.config.member_id && !self.heard_from(id) {
-            return Ok(());
-        }
-        let voters = self.membership().voters;
-        let up = voters.iter().filter(|voter| self.heard_from(**voter)).count();
-        match up - 1 < 1 + (voters.len() - 1) / 2 {
-            true => Err(ApiError::Unhealthy),
-            false => Ok(()),
-        }
-    }
-
-    /// Etcd's check that the voters that have started are a quorum after the change: `without` is
-    /// left out, `more` are added, `started` of them running.
-    fn quorum_of_started(
-        &self,
-        without: Option<u64>,
-        more: usize,
-        started: usize,
-    ) -> Result<(), ApiError> {
-        let members = self.sequencer.members().iter();
-        let voters: Vec<&Member> = members
-            .filter(|member| member.role == MemberRole::Voter && Some(member.id) != without)
-            .collect();
-        let all = more + voters.len();
-        let running = started + voters.iter().filter(|member| !member.name.is_empty()).count();
-        // A single member must be able to grow.
-        let grows = more == 1 && started == 0 && all == 2 && running == 1;
-        match grows || all / 2 < running {
-            true => Ok(()),
-            false => Err(ApiError::MemberNotEnoughStarted),
-        }
-    }
-
-    fn learner_ready(&self, id: u64) -> Result<(), ApiError> {
-        let Some(group) = &self.consensus else { return Err(ApiError::MemberLearnerNotReady) };
-        let status = group.status();
-        let matched = status.progress.iter().find(|peer| peer.id == id).map(|peer| peer.matched);
-        match matched.is_some_and(|matched| status.last * READY_PERCENT <= matched * 100) {
-            true => Ok(()),
-            false => Err(ApiError::MemberLearnerNotReady),
-        }
-    }
-
-    fn heard_from(&self, id: u64) -> bool {
-        let Some(group) = &self.consensus else { return false };
-        let progress = group.status().progress;
-        id == self.config.member_id || progress.iter().any(|peer| peer.id == id && peer.active)
-    }
-
-    fn all_heard_from(&self) -> bool {
-        self.membership().voters.into_iter().all(|voter| self.heard_from(voter))
     }
 
     /// Puts the next change into the log, if none is there.
@@ -398,17 +313,5 @@ fn in_words(member: &Member) -> pb::Member {
         peer_urls: member.peer_urls.clone(),
         client_urls: member.client_urls.clone(),
         is_learner: member.role == MemberRole::Learner,
-    }
-}
-
-/// Scheme, host and port, and nothing after them.
-fn is_peer_url(url: &str) -> bool {
-    let Some((scheme, place)) = url.split_once("://") else { return false };
-    match scheme {
-        "http" | "https" => place.rsplit_once(':').is_some_and(|(host, port)| {
-            !host.is_empty() && !host.contains('/') && port.parse::<u16>().is_ok()
-        }),
-        "unix" | "unixs" => !place.is_empty(),
-        _ => false,
     }
 }

@@ -21,6 +21,7 @@ impl Leader {
         if self.start.is_some() || self.incoming.installs() || !self.knows(from) {
             return;
         }
+        self.contacts.up(now, from);
         match note {
             PeerNote::Raft(message) => {
                 if message.from() != from {
