@@ -7,7 +7,7 @@ use std::rc::Rc;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method as Verb, StatusCode, header};
 use node::ShardEvent;
-use node::shard::{CallMeta, LeaderNeed};
+use node::shard::{CallMeta, Caller, LeaderNeed};
 use sock::{HttpReply, HttpRequest, HttpResponse};
 use wire::grpc::encode;
 use wire::{Method, Status, etcdserverpb as pb};
@@ -105,7 +105,7 @@ pub fn call(
     then: impl FnOnce(Result<Bytes, Status>) + 'static,
 ) {
     let call = core.inside.begin(Box::new(then));
-    let meta = CallMeta { leader: LeaderNeed::Any };
+    let meta = CallMeta { leader: LeaderNeed::Any, caller: Caller::Page };
     core.tell_shard(ShardEvent::Unary { call, method, meta, message });
 }
 
@@ -117,7 +117,7 @@ pub fn first_of_stream(
     then: impl FnOnce(Result<Bytes, Status>) + 'static,
 ) {
     let call = core.inside.begin(Box::new(then));
-    let meta = CallMeta { leader: LeaderNeed::Required };
+    let meta = CallMeta { leader: LeaderNeed::Required, caller: Caller::Page };
     core.tell_shard(ShardEvent::Open { call, method, meta });
     core.tell_shard(ShardEvent::Message { call, message });
 }

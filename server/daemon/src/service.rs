@@ -4,7 +4,7 @@
 use std::rc::Rc;
 
 use bytes::Bytes;
-use node::shard::{CallMeta, LeaderNeed};
+use node::shard::{CallMeta, Caller, LeaderNeed};
 use node::{CallId, ShardEvent};
 use sock::{CallHead, HttpReply, HttpRequest, Route, Service};
 use wire::method::Kind;
@@ -108,5 +108,5 @@ fn meta(head: &CallHead) -> CallMeta {
         sock::LeaderNeed::Required => LeaderNeed::Required,
         sock::LeaderNeed::Any => LeaderNeed::Any,
     };
-    CallMeta { leader }
+    CallMeta { leader, caller: Caller::Client }
 }

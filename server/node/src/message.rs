@@ -460,6 +460,8 @@ pub struct Facts {
     pub compact_revision: i64,
     /// Active alarms.
     pub alarms: Vec<pb::AlarmMember>,
+    /// Whether the member votes.
+    pub role: MemberRole,
     /// True once the member has published itself.
     pub serving: bool,
 }

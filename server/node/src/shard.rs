@@ -13,6 +13,7 @@ mod gauges;
 mod hash;
 mod history;
 mod kv;
+mod learner;
 pub mod merge;
 mod partition;
 mod pass;
@@ -40,6 +41,7 @@ use std::time::Duration;
 use base::{Instant, IoRequest, IoResult, OpId, SliceId};
 use bytes::Bytes;
 use slice::{Pace, ScrubPace, WorkBudget};
+use state::MemberRole;
 use watch::WatchHub;
 use wire::encode::Header;
 use wire::{Method, Status};
@@ -47,7 +49,7 @@ use wire::{Method, Status};
 use crate::figures::ShardFigures;
 use crate::message::{CallId, Facts, Proposal, ShardId, ToLeader, ToShard};
 use call::Calls;
-pub use call::{CallMeta, LeaderNeed};
+pub use call::{CallMeta, Caller, LeaderNeed};
 use hash::HashQueue;
 use history::HistoryJob;
 pub use partition::{Partition, Side};
@@ -272,6 +274,7 @@ impl Shard {
             revision: 1,
             compact_revision: -1,
             alarms: Vec::new(),
+            role: MemberRole::Voter,
             serving: false,
         };
         let store = watch::Store { revision: 1, compact: 0 };

@@ -15,7 +15,7 @@ use base::{Instant, IoError, IoResult, OpId, Prng, SliceId};
 use bytes::{Bytes, BytesMut};
 use node::leader::{PeerPlace, Report};
 use node::message::ApplyBatch;
-use node::shard::{CallMeta, LeaderNeed};
+use node::shard::{CallMeta, Caller, LeaderNeed};
 use node::{
     CallId, Leader, LeaderConfig, LeaderEvent, PeerNote, Shard, ShardConfig, ShardEvent, ShardId,
     ToLeader, ToShard,
@@ -235,7 +235,7 @@ impl Member {
 
     /// A client's request.
     pub fn call(&mut self, shard: ShardId, call: CallId, method: Method, message: Bytes) {
-        let meta = CallMeta { leader: LeaderNeed::Any };
+        let meta = CallMeta { leader: LeaderNeed::Any, caller: Caller::Client };
         self.event(shard, ShardEvent::Unary { call, method, meta, message });
     }
 

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use base::{Instant, Prng};
 use bytes::Bytes;
-use node::shard::{CallMeta, LeaderNeed};
+use node::shard::{CallMeta, Caller, LeaderNeed};
 use node::{CallId, LeaderEvent, Restart, ShardEvent, ShardId};
 use ringleader_sim::Planted;
 use ringleader_sim::member::Heard;
@@ -258,7 +258,7 @@ impl World {
         method: Method,
         message: Bytes,
     ) -> Option<CallId> {
-        let meta = CallMeta { leader: LeaderNeed::Any };
+        let meta = CallMeta { leader: LeaderNeed::Any, caller: Caller::Client };
         let (call, shard) = self.name(actor, member)?;
         self.remark(format_args!("{actor:?} asks {member}: {call:?} {method:?}"));
         self.tell(member, shard, ShardEvent::Unary { call, method, meta, message });
@@ -267,7 +267,7 @@ impl World {
 
     /// Opens a stream. `None` if nobody listens there.
     pub fn open(&mut self, actor: Actor, member: u64, method: Method) -> Option<CallId> {
-        let meta = CallMeta { leader: LeaderNeed::Any };
+        let meta = CallMeta { leader: LeaderNeed::Any, caller: Caller::Client };
         let (call, shard) = self.name(actor, member)?;
         self.tell(member, shard, ShardEvent::Open { call, method, meta });
         Some(call)

@@ -9,7 +9,7 @@ use base::{Instant, IoRequest, OpId, Prng, SliceId};
 use bytes::{Bytes, BytesMut};
 use node::leader::checkpoint::CheckpointPolicy;
 use node::leader::compactor::Retention;
-use node::shard::{CallMeta, LeaderNeed, Partition};
+use node::shard::{CallMeta, Caller, LeaderNeed, Partition};
 use node::{
     CallId, Founding, Leader, LeaderConfig, LeaderEffect, LeaderEvent, Reconfig, Report, Restart,
     Shard, ShardConfig, ShardEffect, ShardEvent, ShardId, ToLeader, ToShard,
@@ -170,7 +170,7 @@ impl Member {
     /// Gives a unary call to a shard; nothing is worked off yet.
     pub fn unary(&mut self, shard: ShardId, method: Method, message: Bytes) -> CallId {
         let call = self.name_call();
-        let meta = CallMeta { leader: LeaderNeed::Any };
+        let meta = CallMeta { leader: LeaderNeed::Any, caller: Caller::Client };
         self.event(shard, ShardEvent::Unary { call, method, meta, message });
         call
     }
@@ -178,7 +178,7 @@ impl Member {
     /// Opens a stream.
     pub fn open(&mut self, shard: ShardId, method: Method) -> CallId {
         let call = self.name_call();
-        let meta = CallMeta { leader: LeaderNeed::Any };
+        let meta = CallMeta { leader: LeaderNeed::Any, caller: Caller::Client };
         self.event(shard, ShardEvent::Open { call, method, meta });
         call
     }

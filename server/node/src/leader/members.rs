@@ -118,6 +118,12 @@ impl Leader {
         Membership { voters, learners, ..Membership::default() }
     }
 
+    /// Whether this member votes; who does not know yet what it is counts as one who does.
+    pub(super) fn member_role(&self) -> MemberRole {
+        let own = self.sequencer.members().get(self.config.member_id);
+        own.map_or(MemberRole::Voter, |member| member.role)
+    }
+
     /// Tells the transport whom it may talk to.
     pub(super) fn connect(&mut self) {
         let own = self.config.member_id;
@@ -299,6 +305,8 @@ impl Leader {
             }
         }
         self.connect();
+        // A learner that votes from now on serves clients.
+        self.tell_facts();
         let own = self.config.member_id;
         if self.sequencer.members().removed().any(|id| id == own) {
             self.report(Report::Removed);

@@ -157,6 +157,7 @@ impl Leader {
             revision: self.sequencer.revision(),
             compact_revision: self.sequencer.compact_revision(),
             alarms: self.sequencer.alarms().list(0),
+            role: self.member_role(),
             serving: self.role.serving,
         };
         self.tell_all(|| ToShard::Facts(facts.clone()));

@@ -12,6 +12,17 @@ use crate::message::CallId;
 pub struct CallMeta {
     /// Whether the caller wants to be refused while there is no leader.
     pub leader: LeaderNeed,
+    /// Who calls.
+    pub caller: Caller,
+}
+
+/// Who calls.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Caller {
+    /// A client, for whom etcd's rules for clients hold.
+    Client,
+    /// A page of this member, which tells what the member knows by itself.
+    Page,
 }
 
 /// `hasleader` of the call's metadata.

@@ -13,7 +13,7 @@ use state::{Kind, Outcome, quota, validate};
 use wire::etcdserverpb as pb;
 use wire::{ApiError, Code, Method, Status};
 
-use super::call::{CallMeta, LeaderNeed, Waits};
+use super::call::{CallMeta, Caller, LeaderNeed, Waits};
 use super::points::{Joined, Point};
 use super::range::{Columns, Filter, RangeSpec};
 use super::reads::Purpose;
@@ -36,6 +36,9 @@ impl Shard {
         meta: CallMeta,
         message: Bytes,
     ) {
+        if meta.caller == Caller::Client && self.refuses_as_learner(method, &message) {
+            return self.fail(call, ApiError::NotSupportedForLearner);
+        }
         let led = meta.leader == LeaderNeed::Any || self.facts.leader != 0;
         if !led || self.store != Presence::Open {
             return self.fail(call, ApiError::NoLeader);

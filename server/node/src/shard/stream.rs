@@ -11,7 +11,7 @@ use state::validate;
 use watch::StreamId;
 use wire::{ApiError, Method, Status, etcdserverpb as pb, health};
 
-use super::call::{CallMeta, LeaderNeed};
+use super::call::{CallMeta, Caller, LeaderNeed};
 use super::kv::decode;
 use super::points::Point;
 use super::range::RangeSpec;
@@ -56,6 +56,10 @@ pub type Streams = BTreeMap<CallId, Stream>;
 impl Shard {
     /// A stream begins.
     pub(super) fn open_stream(&mut self, call: CallId, method: Method, meta: CallMeta) {
+        let client = meta.caller == Caller::Client;
+        if client && self.refuses_as_learner(method, &Bytes::new()) {
+            return self.fail(call, ApiError::NotSupportedForLearner);
+        }
         let led = meta.leader == LeaderNeed::Any || self.facts.leader != 0;
         if !led || self.store != Presence::Open {
             return self.fail(call, ApiError::NoLeader);
