@@ -104,8 +104,19 @@ pub fn call(
     message: Bytes,
     then: impl FnOnce(Result<Bytes, Status>) + 'static,
 ) {
+    call_led(core, method, LeaderNeed::Any, message, then);
+}
+
+/// The same, refused at once while nobody leads if the page cannot do without.
+fn call_led(
+    core: &Rc<Core>,
+    method: Method,
+    leader: LeaderNeed,
+    message: Bytes,
+    then: impl FnOnce(Result<Bytes, Status>) + 'static,
+) {
     let call = core.inside.begin(Box::new(then));
-    let meta = CallMeta { leader: LeaderNeed::Any, caller: Caller::Page };
+    let meta = CallMeta { leader, caller: Caller::Page };
     core.tell_shard(ShardEvent::Unary { call, method, meta, message });
 }
 
@@ -144,7 +155,9 @@ fn health(core: &Rc<Core>, request: &HttpRequest, reply: HttpReply) {
             return reply.respond(health_body(Some(reason)));
         }
         let last = next.clone();
-        call(&next, Method::Range, probe(serializable), move |read| {
+        // Reads that may be old need no leader, so such a probe does not ask for one (3.6).
+        let led = if serializable { LeaderNeed::Any } else { LeaderNeed::Required };
+        call_led(&next, Method::Range, led, probe(serializable), move |read| {
             let reason = read.err().map(|error| match error.message.as_ref() {
                 "etcdserver: no leader" => "RAFT NO LEADER".to_owned(),
                 other => format!("RANGE ERROR:{other}"),

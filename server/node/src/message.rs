@@ -97,6 +97,11 @@ pub enum Question {
         /// Which.
         alarm: i32,
     },
+    /// The same as this member knows them by itself.
+    AlarmsHere {
+        /// Which.
+        alarm: i32,
+    },
     /// What a snapshot taken now is made of, besides keys.
     Snapshot,
     /// Answer when everything that was decided before is in a durable checkpoint.

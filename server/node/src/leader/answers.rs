@@ -71,7 +71,9 @@ impl Leader {
         }
         match question {
             // What this member knows is asked even when nobody leads.
-            Question::Status | Question::MembersHere if self.start.is_none() => {
+            Question::Status | Question::MembersHere | Question::AlarmsHere { .. }
+                if self.start.is_none() =>
+            {
                 self.answer(now, Asker::Call(call), question);
             }
             Question::MoveLeader { to } => self.move_leader(now, call, to),
@@ -182,7 +184,9 @@ impl Leader {
                 None => return,
             },
             Question::Status => Answer::Status(Box::new(self.status())),
-            Question::Alarms { alarm } => Answer::Alarms(self.sequencer.alarms().list(alarm)),
+            Question::Alarms { alarm } | Question::AlarmsHere { alarm } => {
+                Answer::Alarms(self.sequencer.alarms().list(alarm))
+            }
             Question::Snapshot => Answer::Snapshot(Arc::new(self.snapshot_cut())),
             Question::Checkpoint => return self.answers.wanted.push(own_call(asker)),
         };

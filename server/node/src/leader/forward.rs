@@ -168,6 +168,7 @@ fn ask(question: &Question) -> Option<PeerAsk> {
         | Question::MoveLeader { .. }
         | Question::Status
         | Question::Alarms { .. }
+        | Question::AlarmsHere { .. }
         | Question::Snapshot
         | Question::Checkpoint => return None,
     })

@@ -37,6 +37,7 @@ impl Leader {
             | Question::MoveLeader { .. }
             | Question::Status
             | Question::Alarms { .. }
+            | Question::AlarmsHere { .. }
             | Question::Snapshot
             | Question::Checkpoint => Ok(()),
         };

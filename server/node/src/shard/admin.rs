@@ -69,12 +69,10 @@ impl Shard {
                 let reply = pb::DefragmentResponse { header: None };
                 self.reply(call, Bytes::from(reply.encode_to_vec()));
             }
-            Method::Hash => {
-                self.join(now, call, Point::Hash(HashKind::Whole));
-            }
+            Method::Hash => self.hash(now, call, HashKind::Whole),
             Method::HashKv => {
                 let request = decode::<pb::HashKvRequest>(message)?;
-                self.join(now, call, Point::Hash(HashKind::At(request.revision)));
+                self.hash(now, call, HashKind::At(request.revision));
             }
             Method::Downgrade => self.ask(now, call, Question::Downgrade(decode(message)?)),
             Method::MoveLeader => self.move_leader(now, call, &decode(message)?)?,
@@ -86,6 +84,27 @@ impl Shard {
             }
             other => return Err(not_in_this_build(other)),
         }
+        Ok(())
+    }
+
+    /// A hash is of what this member holds. It waits for a round only so that a client finds its
+    /// own writes in it, whichever core took them; while nobody leads it does without.
+    fn hash(&mut self, now: Instant, call: CallId, kind: HashKind) {
+        match self.facts.leader {
+            0 => self.hash_at(call, kind, self.facts.revision),
+            _ => self.join(now, call, Point::Hash(kind)),
+        }
+    }
+
+    /// Alarms as this member knows them, also while nobody leads.
+    pub(super) fn alarms_here(
+        &mut self,
+        now: Instant,
+        call: CallId,
+        message: Bytes,
+    ) -> Result<(), Status> {
+        let alarm = decode::<pb::AlarmRequest>(message)?.alarm;
+        self.ask(now, call, Question::AlarmsHere { alarm });
         Ok(())
     }
 

@@ -50,6 +50,7 @@ impl Shard {
             Method::Txn => self.txn(now, call, message),
             Method::Compact => self.compact(now, call, message),
             Method::LeaseGrant | Method::LeaseRevoke => self.lease(now, call, method, message),
+            Method::Alarm if meta.caller == Caller::Page => self.alarms_here(now, call, message),
             _ => self.admin(now, call, method, message),
         };
         if let Err(error) = result {
