@@ -33,7 +33,7 @@ use state::{Member, Quota, Sequencer};
 use wal::Writer;
 
 use crate::figures::LeaderCounts;
-use crate::message::{ApplyBatch, ShardId, ToLeader, ToShard};
+use crate::message::{ApplyBatch, CallRef, ShardId, ToLeader, ToShard};
 use crate::peer::PeerNote;
 use crate::shard::Partition;
 use answers::Answers;
@@ -445,6 +445,7 @@ impl Leader {
             ToLeader::Propose(proposals) => self.take_proposals(shard, proposals),
             ToLeader::ReadIndex { round } => self.rounds.read(shard, round),
             ToLeader::Ask { call, question } => self.take_question(now, shard, call, question),
+            ToLeader::Left { call } => self.call_left(CallRef { shard, call }),
             ToLeader::Values { fetch, answers } => self.take_values(fetch, answers),
             ToLeader::Durable { slice, generation, root } => {
                 self.slice_durable(slice, generation, root);

@@ -197,6 +197,12 @@ pub enum ToLeader {
         /// What.
         question: Question,
     },
+    /// The client of a call that asked has left, or was told that it took too long: what has not
+    /// been proposed for it by now never is.
+    Left {
+        /// Whose.
+        call: CallId,
+    },
     /// The values that a [`ToShard::Fetch`] asked for.
     Values {
         /// Which fetch.

@@ -84,6 +84,14 @@ impl Leader {
         }
     }
 
+    /// Nobody waits for the answer any more: what only stands in line is forgotten. A change of
+    /// members that is made long after its caller gave up would surprise everybody.
+    pub(super) fn call_left(&mut self, call: CallRef) {
+        self.forwards.forget(call);
+        self.rounds.forget(Asker::Call(call));
+        self.changes.forget(Asker::Call(call));
+    }
+
     /// Leadership should move. Answered when it has.
     fn move_leader(&mut self, now: Instant, call: CallRef, to: u64) {
         let votes = self.membership().voters.contains(&to);

@@ -43,6 +43,12 @@ impl Forwards {
         }
     }
 
+    /// The call needs no answer. What was sent for it may be done, but is not asked again.
+    pub fn forget(&mut self, call: CallRef) {
+        self.held.retain(|forwarded| forwarded.call != call);
+        self.sent.retain(|_, forwarded| forwarded.call != call);
+    }
+
     fn forget_before(&mut self, limit: Instant) {
         self.held.retain(|forwarded| limit <= forwarded.since);
         self.sent.retain(|_, forwarded| limit <= forwarded.since);
@@ -187,5 +193,28 @@ fn question(ask: PeerAsk) -> Question {
             Question::ChangeMember { id, change: MemberAsk::Update { peer_urls } }
         }
         PeerAsk::PromoteMember { id } => Question::ChangeMember { id, change: MemberAsk::Promote },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::message::{CallId, ShardId};
+
+    #[test]
+    fn what_a_call_asked_that_has_left_is_neither_held_nor_asked_again() {
+        let mut forwards = Forwards::new(0);
+        let calls = [1, 2, 3].map(|call| CallRef { shard: ShardId(0), call: CallId(call) });
+        let asked = |call| {
+            let question = Question::KeepAlive { lease: 7 };
+            Forwarded { call, question, since: Instant(0) }
+        };
+        forwards.held.extend([asked(calls[0]), asked(calls[1])]);
+        forwards.sent.insert(1, asked(calls[2]));
+        forwards.forget(calls[0]);
+        forwards.forget(calls[2]);
+        forwards.start_over();
+        let left: Vec<CallRef> = forwards.held.iter().map(|forwarded| forwarded.call).collect();
+        assert_eq!(left, [calls[1]]);
     }
 }

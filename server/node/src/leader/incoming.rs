@@ -395,6 +395,7 @@ impl Leader {
             ToLeader::Propose(_)
             | ToLeader::ReadIndex { .. }
             | ToLeader::Ask { .. }
+            | ToLeader::Left { .. }
             | ToLeader::Values { .. }
             | ToLeader::Restored { .. }
             | ToLeader::Shipped { .. }

@@ -40,6 +40,11 @@ impl Changes {
     pub fn new(epoch: u64) -> Changes {
         Changes { waiting: VecDeque::new(), in_log: None, number: epoch << 32 }
     }
+
+    /// The change is not wanted any more, unless it is in the log.
+    pub fn forget(&mut self, asker: Asker) {
+        self.waiting.retain(|(waits, _)| *waits != asker);
+    }
 }
 
 /// What a change entry carries besides the group's own words: who asked, and the list's change.

@@ -84,6 +84,19 @@ impl Rounds {
         self.gathering.push(Waiter::Ask { asker, question });
     }
 
+    /// Who asked needs no answer.
+    pub fn forget(&mut self, asker: Asker) {
+        let waits = |waiter: &Waiter| match waiter {
+            Waiter::Ask { asker: asked, .. } => *asked != asker,
+            Waiter::Read { .. } => true,
+        };
+        self.gathering.retain(waits);
+        if let Some(round) = &mut self.in_flight {
+            round.waiters.retain(waits);
+        }
+        self.confirmed.values_mut().for_each(|waiters| waiters.retain(waits));
+    }
+
     /// Begins a round if there is reason to; returns its fresh context.
     pub fn begin(&mut self, now: Instant) -> Option<u64> {
         if let Some(stale) = self.in_flight.take_if(|round| now.since(round.asked) >= RETRY) {
@@ -143,6 +156,26 @@ impl Rounds {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::message::CallId;
+
+    #[test]
+    fn who_has_left_is_answered_nowhere() {
+        let mut rounds = Rounds::new();
+        let asker = |call| Asker::Call(CallRef { shard: ShardId(0), call: CallId(call) });
+        for call in [1, 2] {
+            rounds.ask(asker(call), Question::Members);
+        }
+        rounds.forget(asker(1));
+        let context = rounds.begin(Instant(0)).expect("one still waits");
+        rounds.confirmed(context, 5);
+        rounds.ask(asker(3), Question::Members);
+        rounds.begin(Instant(1)).expect("another waits");
+        rounds.forget(asker(3));
+        rounds.start_over();
+        assert_eq!(rounds.begin(Instant(2)), None);
+        rounds.forget(asker(9));
+        assert_eq!(rounds.ready(5).len(), 1, "2 is there");
+    }
 
     #[test]
     fn an_answer_to_an_old_context_confirms_nothing() {

@@ -313,6 +313,7 @@ impl Shard {
         let Some(deadline) = now.0.checked_sub(limit).map(Instant) else { return };
         for (call, waits) in self.calls.take_older_than(deadline) {
             self.count_expired(waits);
+            self.tell_left(call, Some(waits));
             self.forget_stream(call);
             self.fail(call, ApiError::Timeout);
         }

@@ -11,7 +11,7 @@ use state::validate;
 use watch::StreamId;
 use wire::{ApiError, Method, Status, etcdserverpb as pb, health};
 
-use super::call::{CallMeta, Caller, LeaderNeed};
+use super::call::{CallMeta, Caller, LeaderNeed, Waits};
 use super::kv::decode;
 use super::points::Point;
 use super::range::RangeSpec;
@@ -218,11 +218,19 @@ impl Shard {
 
     /// The client left.
     pub(super) fn gone(&mut self, call: CallId) {
-        self.calls.remove(call);
+        let waited = self.calls.remove(call);
+        self.tell_left(call, waited);
         self.forget_walk(call);
         self.forget_physical(call);
         self.forget_scroll(call);
         self.forget_stream(call);
+    }
+
+    /// Whoever is to answer a call hears that nobody waits for it.
+    pub(super) fn tell_left(&mut self, call: CallId, waited: Option<Waits>) {
+        if waited == Some(Waits::Answer) {
+            self.out.push_back(ShardEffect::ToLeader(ToLeader::Left { call }));
+        }
     }
 
     /// The client's side is full, or takes more again.
