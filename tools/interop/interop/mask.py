@@ -68,6 +68,9 @@ COMPILED = [(re.compile(pattern, re.M), to) for pattern, to in PATTERNS]
 class Masker:
     """The masks of one side of one case: the patterns above plus the ids of that server."""
 
+    # Columns of tables.
+    MOVING = ("DB SIZE", "RAFT TERM", "RAFT INDEX", "RAFT APPLIED INDEX", "TOOK")
+
     def __init__(self, server, ids, tmp, exact):
         self.literals = [(tmp, "<tmp>")]
         for text in (f"http://127.0.0.1:{server.port}", server.endpoint):
@@ -107,7 +110,7 @@ class Masker:
                 lines.append(" | ".join(self._cell(cell) for cell in cells))
             else:
                 lines.append(line)
-        header = next((line for line in lines if "RAFT TERM" in line or "TOOK" in line), None)
+        header = next((line for line in lines if set(self.MOVING) & set(line.split(" | "))), None)
         if header:
             lines = [self._by_header(header.split(" | "), line) for line in lines]
         return "\n".join(lines) + "\n"
@@ -116,14 +119,13 @@ class Masker:
     def _cell(cell):
         return cell
 
-    @staticmethod
-    def _by_header(names, line):
+    def _by_header(self, names, line):
         cells = line.split(" | ")
         if len(cells) != len(names) or cells == names:
             return line
-        moving = ("DB SIZE", "RAFT TERM", "RAFT INDEX", "RAFT APPLIED INDEX", "TOOK")
         return " | ".join(
-            f"<{name.lower()}>" if name in moving else cell for name, cell in zip(names, cells)
+            f"<{name.lower()}>" if name in self.MOVING else cell
+            for name, cell in zip(names, cells)
         )
 
     def protobuf(self, data):

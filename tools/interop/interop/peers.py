@@ -83,12 +83,12 @@ class Server:
     host = "127.0.0.1"
     wrap = ()
 
-    def __init__(self, binary, home, extra=()):
+    def __init__(self, binary, home, extra=(), ports=None):
         self.binary = binary
         self.home = home
         self.extra = list(extra)
-        self.port = free_port()
-        self.peer_port = free_port()
+        self.port, self.peer_port = ports or (free_port(), free_port())
+        self.environment = {}
         self.process = None
         self.starts = 0
         os.makedirs(home, exist_ok=True)
@@ -117,6 +117,7 @@ class Server:
         self.starts += 1
         with open(f"{self.home}/log.{self.starts}", "wb") as log:
             environment = {k: v for k, v in os.environ.items() if not k.startswith("ETCD")}
+            environment.update(self.environment)
             self.process = subprocess.Popen(
                 [*self.wrap, *self.command()], stdin=subprocess.DEVNULL, stdout=log, stderr=log,
                 cwd=self.home, env=environment,

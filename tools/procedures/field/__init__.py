@@ -1,0 +1,1 @@
+"""What runs the operators' procedures: members, the operator, masks, the comparison."""

@@ -1,0 +1,1 @@
+"""The operators' procedures, each a function of one operator."""
