@@ -197,8 +197,8 @@ pub enum ToLeader {
         /// What.
         question: Question,
     },
-    /// The client of a call that asked has left, or was told that it took too long: what has not
-    /// been proposed for it by now never is.
+    /// The client of a call that asked or proposed has left, or was told that it took too long:
+    /// what has not been proposed for it by now never is.
     Left {
         /// Whose.
         call: CallId,

@@ -84,9 +84,10 @@ impl Leader {
         }
     }
 
-    /// Nobody waits for the answer any more: what only stands in line is forgotten. A change of
-    /// members that is made long after its caller gave up would surprise everybody.
+    /// Nobody waits for the answer any more: what only stands in line is forgotten. A write or a
+    /// change of members that is made long after its caller gave up would surprise everybody.
     pub(super) fn call_left(&mut self, call: CallRef) {
+        self.proposals.forget(call);
         self.forwards.forget(call);
         self.rounds.forget(Asker::Call(call));
         self.changes.forget(Asker::Call(call));

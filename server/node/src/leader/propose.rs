@@ -3,7 +3,7 @@
 //! Invariant: a command's number is used once in the life of the process and the waiting calls
 //! stand in the order of their numbers.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 
 use base::Instant;
 use base::limits::LOG_BATCH_BACKLOG_BYTES;
@@ -27,6 +27,8 @@ pub struct Proposals {
     waiting_bytes: usize,
     // Calls whose command is in the log, by the command's number.
     pending: VecDeque<(u64, CallRef)>,
+    // Calls that left while their commands waited, by shard and number: dropped all at once.
+    left: BTreeSet<(u16, u64)>,
     first: u64,
     sequence: u64,
 }
@@ -40,6 +42,7 @@ impl Proposals {
             waiting: VecDeque::new(),
             waiting_bytes: 0,
             pending: VecDeque::new(),
+            left: BTreeSet::new(),
             first,
             sequence: first,
         }
@@ -89,6 +92,23 @@ impl Proposals {
     fn push_forwarded(&mut self, command: Command) {
         self.waiting_bytes += command.encoded_bytes();
         self.waiting.push_back((None, command));
+    }
+
+    /// The call's client has left: its command is dropped unless it is under way.
+    pub fn forget(&mut self, call: CallRef) {
+        if !self.waiting.is_empty() {
+            self.left.insert((call.shard.0, call.call.0));
+        }
+    }
+
+    fn drop_left(&mut self) {
+        if self.left.is_empty() {
+            return;
+        }
+        let left = std::mem::take(&mut self.left);
+        let gone = |call: &CallRef| left.contains(&(call.shard.0, call.call.0));
+        self.waiting.retain(|(call, _)| call.as_ref().is_none_or(|(call, _)| !gone(call)));
+        self.waiting_bytes = self.waiting.iter().map(|(_, c)| c.encoded_bytes()).sum();
     }
 
     /// This member does not lead any more: peers send theirs to whoever does. Of our own, those
@@ -200,6 +220,7 @@ impl Leader {
 
     /// Makes one entry of everything that waits, if the log takes one now. True if it did.
     pub(super) fn propose_waiting(&mut self, now: Instant) -> bool {
+        self.proposals.drop_left();
         if self.proposals.waiting.is_empty() || !self.sequence.has_room() {
             return false;
         }
@@ -240,5 +261,32 @@ impl Leader {
                 self.proposals.push_forwarded(command);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::message::CallId;
+
+    #[test]
+    fn commands_of_calls_that_left_are_dropped_and_no_others() {
+        let mut proposals = Proposals::new(1);
+        let call = |shard, call| CallRef { shard: ShardId(shard), call: CallId(call) };
+        let put = |origin| Command { kind: Kind::Put, origin, body: bytes::Bytes::new() };
+        for waits in [Some(call(0, 1)), Some(call(1, 1)), None, Some(call(0, 2))] {
+            proposals.push(waits.map(|call| (call, Instant(0))), 7, put);
+        }
+        let bytes = proposals.waiting_bytes;
+        proposals.forget(call(0, 1));
+        proposals.forget(call(0, 9));
+        proposals.drop_left();
+        let left: Vec<_> = proposals.waiting.iter().map(|(call, _)| call.map(|c| c.0)).collect();
+        assert_eq!(left, [Some(call(1, 1)), None, Some(call(0, 2))]);
+        assert_eq!(proposals.waiting_bytes, bytes / 4 * 3);
+        let batch = proposals.next_batch(Instant(1), &mut Histogram::new(&[1]));
+        assert_eq!((batch.commands.len(), proposals.waiting_bytes), (3, 0));
+        proposals.forget(call(0, 2));
+        assert!(proposals.left.is_empty(), "it is under way");
     }
 }

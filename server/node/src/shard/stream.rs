@@ -228,7 +228,7 @@ impl Shard {
 
     /// Whoever is to answer a call hears that nobody waits for it.
     pub(super) fn tell_left(&mut self, call: CallId, waited: Option<Waits>) {
-        if waited == Some(Waits::Answer) {
+        if matches!(waited, Some(Waits::Answer | Waits::Outcome)) {
             self.out.push_back(ShardEffect::ToLeader(ToLeader::Left { call }));
         }
     }
