@@ -180,6 +180,12 @@ impl Consensus {
             self.raw.apply_conf_change(&change).map_err(|_| BadChange { index: entry.index })?;
         let membership = convert::membership(&state);
         self.raw.mut_store().membership = membership.clone();
+        let raft = &mut self.raw.raft;
+        if !membership.voters.contains(&self.config.id) && raft.state != StateRole::Follower {
+            // The library would go on leading or standing for election, and stop the process as
+            // soon as it looks for its own place among the members.
+            raft.become_follower(raft.term, raft::INVALID_ID);
+        }
         self.after_call();
         Ok(membership)
     }

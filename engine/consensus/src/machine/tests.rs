@@ -239,3 +239,58 @@ fn a_member_is_added_when_its_entry_is_applied_and_one_change_waits_for_another(
     assert_eq!(members, Membership { learners: vec![2], ..Membership::of_voters([1]) });
     assert_eq!(alone.status().membership, members);
 }
+
+/// Both work off what they have; of what the first has under way only the oldest `reports` persists
+/// are reported. Answers what was not.
+fn exchange(pair: &mut [Consensus; 2], reports: usize) -> VecDeque<ReadyNumber> {
+    let mut under_way = VecDeque::new();
+    let mut reported = 0;
+    loop {
+        let effects = [drain(&mut pair[0]), drain(&mut pair[1])];
+        if effects.iter().all(Vec::is_empty) {
+            return under_way;
+        }
+        for (at, effects) in effects.into_iter().enumerate() {
+            for persist in persists(&effects).iter().filter(|p| p.urgency == Urgency::Wait) {
+                match at == 0 && reports <= reported {
+                    true => under_way.push_back(persist.number),
+                    false => pair[at].handle(NOW, Event::Persisted(persist.number)),
+                }
+                reported += usize::from(at == 0);
+            }
+            for entry in applied(&effects) {
+                if entry.kind == wal::EntryKind::Change {
+                    pair[at].accept_change(&entry).unwrap();
+                }
+                pair[at].handle(NOW, Event::Applied(entry.index));
+            }
+            for effect in effects {
+                if let Effect::Send { message, .. } = effect {
+                    pair[1 - at].handle(NOW, Event::Received(message));
+                }
+            }
+        }
+    }
+}
+
+/// The library looks for a leader's place among the members when its disk reports, and found none.
+#[test]
+fn a_leader_that_is_removed_steps_down_and_its_disk_may_still_report() {
+    let group = Start::founding(Membership::of_voters([1, 2]));
+    let mut pair = [Consensus::new(config(1), group.clone()), Consensus::new(config(2), group)];
+    pair[0].handle(NOW, Event::Campaign);
+    assert!(exchange(&mut pair, usize::MAX).is_empty());
+    assert_eq!(pair[0].role().role, Role::Leader);
+    pair[0].propose_change(MemberChange::Remove(1), Bytes::new()).unwrap();
+    let removal: Vec<Effect> = drain(&mut pair[0]);
+    pair[0].propose("after".into()).unwrap();
+    let after = exchange(&mut pair, 0);
+    assert_eq!(after.len(), 1);
+    let [removal] = &persists(&removal)[..] else { panic!("one persist: {removal:?}") };
+    pair[0].handle(NOW, Event::Persisted(removal.number));
+    let _ = exchange(&mut pair, 0);
+    assert_eq!(pair[0].status().membership, Membership::of_voters([2]));
+    assert_eq!(pair[0].role().role, Role::Follower);
+    pair[0].handle(NOW, Event::Persisted(after[0]));
+    assert!(!drain(&mut pair[0]).iter().any(|effect| matches!(effect, Effect::Apply(_))));
+}
