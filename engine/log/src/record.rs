@@ -140,8 +140,9 @@ impl Record {
         }
     }
 
-    /// Takes the next record off `payload`. An entry's data stays a view of the same memory.
-    pub(crate) fn take(payload: &mut Bytes) -> Result<Record, BadRecord> {
+    /// Takes the next record off the records of a batch, or says that they are none of ours. An
+    /// entry's data stays a view of the same memory.
+    pub fn take(payload: &mut Bytes) -> Result<Record, BadRecord> {
         let bad = BadRecord { kind: payload.first().copied() };
         let (record, used) = parse(payload).ok_or(bad)?;
         payload.advance(used);

@@ -104,6 +104,7 @@ pub fn leader(
             false => Reconfig::Lenient,
         },
         learners_max: settings.cluster.learners_max as usize,
+        learner_ready_percent: node::leader::LEARNER_READY_PERCENT,
         window_bytes: WINDOW_BYTES,
     }
 }

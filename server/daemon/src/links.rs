@@ -203,6 +203,9 @@ impl PeerSink for Ear {
             PeerNews::ToldRemoved { by } => self.tell_leader(LeaderEvent::ToldRemoved { by }),
             PeerNews::Refused { caller, from, cluster_id, verdict } => {
                 self.refused(&address(caller), from, cluster_id, verdict);
+                if verdict == Verdict::UnknownMember {
+                    self.tell_leader(LeaderEvent::Stranger { peer: from });
+                }
             }
             PeerNews::Stranger { caller, error } => {
                 journal::warn!("rejected connection on peer endpoint",

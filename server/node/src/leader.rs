@@ -45,12 +45,16 @@ use forward::Forwards;
 use incoming::Incoming;
 use leave::Leaving;
 use members::Changes;
+use peers::HeardOf;
 use propose::Proposals;
 use rounds::Rounds;
 use sequence::Sequence;
 use start::Start;
 use transfer::Transfers;
 use upkeep::Publication;
+
+/// Etcd's share of the leader's log that a learner must hold before it votes.
+pub const LEARNER_READY_PERCENT: u64 = 90;
 
 /// What the leader is told once.
 #[derive(Clone, Debug)]
@@ -93,6 +97,8 @@ pub struct LeaderConfig {
     pub reconfig: Reconfig,
     /// `--max-learners`.
     pub learners_max: usize,
+    /// A learner votes only once it holds so much of the leader's log.
+    pub learner_ready_percent: u64,
     /// Bytes of applied entries that stay in memory for peers that lag; who lags further gets the
     /// whole store.
     pub window_bytes: usize,
@@ -187,6 +193,11 @@ pub enum LeaderEvent {
     /// No stream with this peer is up any more.
     Disconnected {
         /// Which.
+        peer: u64,
+    },
+    /// Somebody of this cluster who is not in the list, and was not removed, wanted to talk.
+    Stranger {
+        /// Who.
         peer: u64,
     },
     /// A peer says that this member was removed from the cluster.
@@ -320,6 +331,9 @@ pub struct Leader {
     forwards: Forwards,
     changes: Changes,
     contacts: Contacts,
+    heard_of: HeardOf,
+    /// When this member, if it leads, next tells silent peers who the members are.
+    introduce_at: Instant,
     transfers: Transfers,
     incoming: Incoming,
     leaving: Leaving,
@@ -391,6 +405,8 @@ impl Leader {
             forwards,
             changes,
             contacts: Contacts::new(),
+            heard_of: HeardOf::new(),
+            introduce_at: now,
             transfers,
             incoming: Incoming::new(),
             leaving: Leaving::No,
@@ -418,10 +434,11 @@ impl Leader {
             LeaderEvent::From { shard, message } => self.message(now, shard, message),
             LeaderEvent::IoDone { op, result } => self.io_done(now, op, result),
             LeaderEvent::Received { from, note } => self.received(now, from, note),
-            LeaderEvent::Unreachable { peer } => self.tell_group(now, Event::Unreachable(peer)),
+            LeaderEvent::Unreachable { peer } => self.unreachable(now, peer),
             LeaderEvent::Ended { peer } => self.tell_group(now, Event::Ended(peer)),
             LeaderEvent::Connected { peer } => self.contacts.up(now, peer),
             LeaderEvent::Disconnected { peer } => self.contacts.down(peer),
+            LeaderEvent::Stranger { peer } => self.ask_who(peer),
             LeaderEvent::ToldRemoved { by: _ } => self.report(Report::Removed),
             LeaderEvent::Stop => self.leave(now),
         }
@@ -485,7 +502,7 @@ impl Leader {
             }
         }
         self.settle_forwards();
-        self.propose_changes();
+        self.propose_changes(now);
         self.publish_if_due(now);
         self.ask_rounds(now);
         self.drain_consensus(now);

@@ -236,6 +236,7 @@ mod tests {
             PeerAsk::RemoveMember { id: 8 },
             PeerAsk::UpdateMember { id: 8, peer_urls: urls },
             PeerAsk::PromoteMember { id: 8 },
+            PeerAsk::Members,
         ];
         let answers = [
             PeerAnswer::Failed(ApiError::MemberNotFound),

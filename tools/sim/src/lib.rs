@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 pub mod disk;
+pub mod harm;
 pub mod life;
 pub mod load;
 pub mod member;

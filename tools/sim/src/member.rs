@@ -20,6 +20,7 @@ use node::{
     CallId, Leader, LeaderConfig, LeaderEvent, PeerNote, Shard, ShardConfig, ShardEvent, ShardId,
     ToLeader, ToShard,
 };
+use wal::Record;
 use wire::{Method, Status};
 
 use crate::disk::Disk;
@@ -91,6 +92,23 @@ pub enum Heard {
     Finished,
 }
 
+/// What became of a member's log.
+#[derive(Clone, Debug)]
+pub enum LogNews {
+    /// A batch was handed to the disk.
+    Written {
+        /// Names it.
+        ticket: u64,
+        /// What is in it.
+        records: Vec<Record>,
+    },
+    /// The batch is durable.
+    Durable {
+        /// Which.
+        ticket: u64,
+    },
+}
+
 /// What a member says to those outside of it, since it was last taken.
 #[derive(Default)]
 pub struct Said {
@@ -98,8 +116,11 @@ pub struct Said {
     pub heard: Vec<(CallId, Heard)>,
     /// To peers, with whom it is for.
     pub sent: Vec<(u64, PeerNote)>,
-    /// Whom it wants to be connected with, if that changed.
-    pub peers: Option<Vec<PeerPlace>>,
+    /// Whom it wants to be connected with, and whom it tells that they were removed, if that
+    /// changed.
+    pub connect: Option<(Vec<PeerPlace>, Vec<u64>)>,
+    /// What became of its log.
+    pub log: Vec<LogNews>,
     /// What its leader decided, in order.
     pub decided: Vec<Arc<ApplyBatch>>,
     /// To whoever runs it.
@@ -154,6 +175,10 @@ pub struct Member {
     serving: BTreeSet<ShardId>,
     failed: Option<Failed>,
     fault_seen: u64,
+    // No flush of the log is done before this.
+    stuck_until: Instant,
+    // It was removed and goes on (a planted bug).
+    outcast: bool,
     /// The fingerprint.
     pub trace: Trace,
     /// What it says.
@@ -189,6 +214,8 @@ impl Member {
             serving: BTreeSet::new(),
             failed: None,
             fault_seen: 0,
+            stuck_until: now,
+            outcast: false,
             trace,
             said: Said::default(),
             begun: BTreeMap::new(),
@@ -218,9 +245,16 @@ impl Member {
         self.failed
     }
 
-    /// Nothing that happens inside ends the life any more.
+    /// The disk as it is.
+    pub fn disk(&self) -> &Disk {
+        &self.disk
+    }
+
+    /// Nothing that happens inside ends the life any more, and the disk works from now on.
     pub fn endure(&mut self) {
         self.ending = Ending::Open;
+        self.fault = Fault::None;
+        self.stuck_until = self.now;
     }
 
     /// Ends the life and gives the disk back as it is, before the crash is drawn.
@@ -266,6 +300,11 @@ impl Member {
     pub fn stop(&mut self) {
         self.leader.handle(self.now, LeaderEvent::Stop);
         self.turn_soon(Machine::Leader);
+    }
+
+    /// No flush of the log is done for so long.
+    pub fn stick(&mut self, time: Duration) {
+        self.stuck_until = self.stuck_until.max(self.now + time);
     }
 
     /// Calls a client back after a pause.

@@ -19,6 +19,12 @@ pub enum Planted {
     ReadWithoutRound,
     /// The log holds no votes.
     ForgetVote,
+    /// A member that was removed goes on, and answers reads from what it has.
+    ServeRemoved,
+    /// A learner is promoted whatever it holds.
+    PromoteBlindly,
+    /// Changes of members that could lose the quorum are not refused.
+    AddBlindly,
 }
 
 /// What holds for all lives of the member.
@@ -220,13 +226,16 @@ impl Fault {
         }
     }
 
+    /// Some request of the disk fails.
+    pub fn failing(dice: &mut Prng) -> Fault {
+        let error = *dice.pick(&[IoError::Os(5), IoError::NoSpace]);
+        Fault::Fails(*dice.pick(&FAILING), 1 + dice.below(20), error)
+    }
+
     /// Draws one. The first life has nothing to flip.
     pub fn draw(dice: &mut Prng, life: u32) -> Fault {
         match dice.below(10) {
-            0 | 1 => {
-                let error = *dice.pick(&[IoError::Os(5), IoError::NoSpace]);
-                Fault::Fails(*dice.pick(&FAILING), 1 + dice.below(20), error)
-            }
+            0 | 1 => Fault::failing(dice),
             2 if life > 0 => Fault::Flip,
             3 if life > 0 => Fault::Misdirected,
             _ => Fault::None,

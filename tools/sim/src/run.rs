@@ -4,21 +4,21 @@
 use std::fmt;
 use std::time::Duration;
 
-use base::limits::BLOCK_BYTES;
-use base::{FileId, Instant, Prng};
-use bytes::{Bytes, BytesMut};
-use node::Restart;
+use base::{Instant, Prng};
+use bytes::Bytes;
+use node::leader::LEARNER_READY_PERCENT;
 use node::leader::checkpoint::CheckpointPolicy;
-use node::manifest::{Manifest, SLOT_BYTES};
-use wal::{Geometry, Header, Position};
+use node::manifest::Manifest;
+use node::{Reconfig, Restart};
 
 use crate::disk::{Damage, Disk, Spot};
+use crate::harm;
 use crate::life::{Life, Stop};
 use crate::member::{End, Failed, Member, Start};
 use crate::ops::Source;
 use crate::oracle::Oracle;
 use crate::plan::{Ending, Fault, Pace, Planted, Shape};
-use crate::setup::Setup;
+use crate::setup::{Setup, founded_by};
 use crate::trace::Trace;
 
 /// Who the member is, in every run.
@@ -151,7 +151,9 @@ impl Run {
         let setup = Setup {
             cluster: CLUSTER,
             member: MEMBER,
-            founders: vec![MEMBER],
+            founding: founded_by(&[MEMBER]),
+            reconfig: Reconfig::Strict,
+            learner_ready_percent: LEARNER_READY_PERCENT,
             restart: Restart::WithCluster,
             partition,
             cache_bytes: self.shape.cache_bytes,
@@ -159,7 +161,9 @@ impl Run {
                 interval: self.shape.checkpoint_interval,
                 log_bytes: self.shape.checkpoint_log_bytes,
             },
+            watch_reply_bytes: 2 << 20,
             watch_stream_bytes: 1 << 20,
+            progress_interval: Duration::from_secs(600),
             request_timeout: Duration::from_secs(7),
             window_bytes: 1 << 20,
         };
@@ -205,20 +209,15 @@ impl Run {
     }
 
     fn known(&self) -> Option<Manifest> {
-        Manifest::choose(&self.disk.peek(FileId::Manifest, 2 * SLOT_BYTES)?).ok()
+        harm::known(&self.disk)
     }
 
     /// Flips a bit of what is durable, where a flip can be told from a crash.
     fn flip(&mut self) {
-        let spots = self.judgeable();
-        if spots.is_empty() {
-            return;
+        if let Some(damage) = harm::flip(&mut self.disk, &mut self.dice) {
+            self.summary.damaged += 1;
+            self.damage.push(damage);
         }
-        let spot = *self.dice.pick(&spots);
-        let mut bytes = BytesMut::from(&self.disk.solid(spot).expect("it is solid")[..]);
-        let at = self.dice.below(BLOCK_BYTES as u64) as usize;
-        bytes[at] ^= 1 << self.dice.below(8);
-        self.harm(spot, bytes.freeze());
     }
 
     /// A write in flight at the crash went to another block of its file as well.
@@ -228,7 +227,7 @@ impl Run {
         }
         let (from, bytes) = self.dice.pick(&writes).clone();
         let same: Vec<Spot> =
-            self.judgeable().into_iter().filter(|spot| spot.file == from.file).collect();
+            harm::judgeable(&self.disk).into_iter().filter(|spot| spot.file == from.file).collect();
         if !same.is_empty() {
             let spot = *self.dice.pick(&same);
             self.harm(spot, bytes);
@@ -239,36 +238,6 @@ impl Run {
         self.summary.damaged += 1;
         let damage = self.disk.damage(spot, bytes);
         self.damage.push(damage);
-    }
-
-    /// Durable blocks whose damage cannot be taken for a torn tail: of the log, those that a later
-    /// header vouches for.
-    fn judgeable(&self) -> Vec<Spot> {
-        let promised = self.promised();
-        let place = |spot: &Spot| match spot.file {
-            FileId::Log(segment) => {
-                let end = (spot.block + 1) * BLOCK_BYTES as u64;
-                Position(segment * u64::from(Geometry::STANDARD.segment_bytes()) + end) <= promised
-            }
-            FileId::Manifest | FileId::Tree(_) | FileId::History { .. } => true,
-        };
-        self.disk.solid_spots().into_iter().filter(place).collect()
-    }
-
-    /// The log was durable through here by its own word or the manifest's.
-    fn promised(&self) -> Position {
-        let mut promised =
-            self.known().map_or(Position::START, |known| Position(known.log_position));
-        for spot in self.disk.solid_spots() {
-            let FileId::Log(segment) = spot.file else { continue };
-            let block = self.disk.solid(spot).expect("it is solid");
-            let Ok((header, _)) = Header::take(&block) else { continue };
-            let offset = u64::from(header.place.offset);
-            if header.place.segment == segment && offset == spot.block * BLOCK_BYTES as u64 {
-                promised = promised.max(header.synced_through);
-            }
-        }
-        promised
     }
 }
 

@@ -15,6 +15,9 @@ pub const HEARTBEAT: Duration = Duration::from_millis(100);
 /// Time without a leader until an election begins, at least.
 pub const ELECTION_TIMEOUT: Duration = Duration::from_millis(1000);
 
+/// Learners at a time.
+pub const LEARNERS_MAX: usize = 1;
+
 /// A member as it is set up.
 #[derive(Clone, Debug)]
 pub struct Setup {
@@ -22,8 +25,12 @@ pub struct Setup {
     pub cluster: u64,
     /// The member's.
     pub member: u64,
-    /// All who found the cluster, this one among them.
-    pub founders: Vec<u64>,
+    /// What a new directory becomes part of.
+    pub founding: Founding,
+    /// Whether changes of members that could lose the quorum are refused.
+    pub reconfig: Reconfig,
+    /// How much of the leader's log a learner must hold to vote.
+    pub learner_ready_percent: u64,
     /// How it goes on if it has data.
     pub restart: Restart,
     /// How keys and slices are dealt.
@@ -32,8 +39,12 @@ pub struct Setup {
     pub cache_bytes: u64,
     /// When checkpoints begin.
     pub checkpoint: CheckpointPolicy,
+    /// Bytes of one reply to a watch; what is beyond waits, or comes in fragments.
+    pub watch_reply_bytes: usize,
     /// Bytes at once to one stream of watches; what is beyond reads history.
     pub watch_stream_bytes: usize,
+    /// Between two notices to a watch that sees nothing.
+    pub progress_interval: Duration,
     /// How long the member works on a request.
     pub request_timeout: Duration,
     /// Applied entries in memory for peers that lag.
@@ -59,10 +70,11 @@ impl Setup {
             checkpoint: self.checkpoint,
             log_segments,
             version: "3.7.1".into(),
-            founding: Founding::New(self.founders.iter().copied().map(founder).collect()),
+            founding: self.founding.clone(),
+            reconfig: self.reconfig,
+            learners_max: LEARNERS_MAX,
+            learner_ready_percent: self.learner_ready_percent,
             restart: self.restart,
-            reconfig: Reconfig::Strict,
-            learners_max: 1,
             window_bytes: self.window_bytes,
         }
     }
@@ -84,19 +96,24 @@ impl Setup {
             watch: watch::Options {
                 cluster_id: self.cluster,
                 member_id: self.member,
-                reply_bytes_max: 2 << 20,
+                reply_bytes_max: self.watch_reply_bytes,
                 stream_bytes_max: self.watch_stream_bytes,
                 copy_bytes_max: 4 << 20,
                 history_bytes_max: 256 << 10,
                 jobs_max: 8,
                 job_watchers_max: 1024,
                 watchers_max: 1000,
-                progress_interval: Duration::from_secs(600),
+                progress_interval: self.progress_interval,
                 seed: u64::from(id),
             },
             request_timeout: self.request_timeout,
         }
     }
+}
+
+/// A new cluster of these.
+pub fn founded_by(members: &[u64]) -> Founding {
+    Founding::New(members.iter().copied().map(founder).collect())
 }
 
 fn founder(id: u64) -> Member {
@@ -109,6 +126,7 @@ fn founder(id: u64) -> Member {
     }
 }
 
-fn peer_url(member: u64) -> String {
+/// Where peers reach the machine of this number.
+pub fn peer_url(member: u64) -> String {
     format!("http://sim{member}:2380")
 }

@@ -4,6 +4,7 @@
 
 pub mod client;
 pub mod holder;
+pub mod operator;
 pub mod watch;
 pub mod words;
 
@@ -40,6 +41,11 @@ pub enum Open {
 fn another(members: &[u64], than: u64, dice: &mut Prng) -> u64 {
     let others: Vec<u64> = members.iter().copied().filter(|id| *id != than).collect();
     if others.is_empty() { members[0] } else { *dice.pick(&others) }
+}
+
+/// Whether a member refuses because it does not vote yet.
+fn is_learners(status: &Status) -> bool {
+    status.message.contains("not supported for learner")
 }
 
 /// What an error means for the operation that it answers.

@@ -13,6 +13,7 @@ pub mod nemesis;
 pub mod network;
 pub mod oracle;
 pub mod plan;
+pub mod remembered;
 pub mod run;
 pub mod world;
 

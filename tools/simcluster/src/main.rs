@@ -4,16 +4,19 @@
 //! ```text
 //! ringleader-simcluster --seeds 1..301      the kept seeds first, then these
 //! ringleader-simcluster 217                 one seed, twice, with its fingerprint
+//! ringleader-simcluster 143 --plain         without what only the full scope has
 //! ringleader-simcluster ... --verbose       a line for each seed
 //! ringleader-simcluster 217 --tell          what happens, as it happens; --tell-all: every note
 //! ringleader-simcluster ... --jobs 4        so many at once; 2 if nothing is said
-//! ringleader-simcluster ... --plant votes   with a bug: votes, reads or flushes
+//! ringleader-simcluster ... --plant votes   with a bug: votes, reads, flushes, outcast, learner or
+//!                                           quorum
 //! ```
 
 use std::cell::Cell;
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use ringleader_simcluster::plan::Scope;
 use ringleader_simcluster::{Planted, Summary, Voice, run};
 
 /// Seeds that once failed.
@@ -23,11 +26,11 @@ const TWICE: usize = 25;
 
 thread_local! {
     /// The seed of this thread, for whoever reads of a panic.
-    static SEED: Cell<u64> = const { Cell::new(0) };
+    static SEED: Cell<(u64, Scope)> = const { Cell::new((0, Scope::Full)) };
 }
 
 struct Asked {
-    seeds: Vec<u64>,
+    seeds: Vec<(u64, Scope)>,
     verbose: bool,
     jobs: usize,
     voice: Voice,
@@ -40,14 +43,15 @@ fn main() -> ExitCode {
         Err(text) => {
             eprintln!(
                 "{text}\nusage: ringleader-simcluster SEED | --seeds A..B [--verbose] [--jobs N] \
-                 [--tell | --tell-all] [--plant votes|reads|flushes]"
+                 [--plain] [--tell | --tell-all] \
+                 [--plant votes|reads|flushes|outcast|learner|quorum]"
             );
             return ExitCode::from(2);
         }
     };
     std::panic::set_hook(Box::new(|info| {
-        let seed = SEED.get();
-        println!("seed {seed}: {info}\n  replay with: ringleader-simcluster {seed}");
+        let (seed, scope) = SEED.get();
+        println!("seed {seed}: {info}\n  replay with: {}", replay(seed, scope));
         std::process::exit(1);
     }));
     let began = std::time::Instant::now();
@@ -60,7 +64,8 @@ fn main() -> ExitCode {
     };
     println!(
         "{} seeds, {} crashes, {} terms, {} operations, {} told, {} found, {} revisions, {} \
-         events on {} streams, {} renewals, slowest recovery {} ms, {:.1} s, fingerprint {:016x}",
+         events on {} streams, {} renewals, {} changes of members, {} machines born, {} \
+         refusals, slowest recovery {} ms, {:.1} s, fingerprint {:016x}",
         asked.seeds.len(),
         total.crashes,
         total.terms,
@@ -71,6 +76,9 @@ fn main() -> ExitCode {
         total.events,
         total.streams,
         total.renewals,
+        total.changes,
+        total.born,
+        total.refusals,
         total.recovery_ms,
         began.elapsed().as_secs_f64(),
         total.hash,
@@ -85,10 +93,10 @@ fn all(asked: &Asked) -> Result<Summary, String> {
         let mut found = Vec::new();
         loop {
             let at = next.fetch_add(1, Ordering::Relaxed);
-            let Some(seed) = asked.seeds.get(at) else { return Ok(found) };
+            let Some((seed, scope)) = asked.seeds.get(at) else { return Ok(found) };
             let twice = at.is_multiple_of(TWICE);
-            let summary = one(*seed, if twice { 2 } else { 1 }, asked)
-                .map_err(|text| format!("{text}\n  replay with: ringleader-simcluster {seed}"))?;
+            let summary = one(*seed, *scope, if twice { 2 } else { 1 }, asked)
+                .map_err(|text| format!("{text}\n  replay with: {}", replay(*seed, *scope)))?;
             if asked.verbose {
                 println!("seed {seed}: {summary:x?}");
             }
@@ -109,17 +117,23 @@ fn all(asked: &Asked) -> Result<Summary, String> {
     Ok(total)
 }
 
-fn one(seed: u64, times: u64, asked: &Asked) -> Result<Summary, String> {
-    SEED.set(seed);
-    let summary = run(seed, asked.planted, asked.voice).map_err(|failure| failure.to_string())?;
+fn one(seed: u64, scope: Scope, times: u64, asked: &Asked) -> Result<Summary, String> {
+    SEED.set((seed, scope));
+    let summary =
+        run(seed, scope, asked.planted, asked.voice).map_err(|failure| failure.to_string())?;
     for _ in 1..times {
-        let again =
-            run(seed, asked.planted, Voice::Silent).map_err(|failure| failure.to_string())?;
+        let again = run(seed, scope, asked.planted, Voice::Silent)
+            .map_err(|failure| failure.to_string())?;
         if again != summary {
             return Err(format!("seed {seed} differs: {summary:x?}, then {again:x?}"));
         }
     }
     Ok(summary)
+}
+
+fn replay(seed: u64, scope: Scope) -> String {
+    let plain = if scope == Scope::Plain { " --plain" } else { "" };
+    format!("ringleader-simcluster {seed}{plain}")
 }
 
 fn add(total: &mut Summary, one: &Summary) {
@@ -133,6 +147,9 @@ fn add(total: &mut Summary, one: &Summary) {
     total.events += one.events;
     total.streams += one.streams;
     total.renewals += one.renewals;
+    total.changes += one.changes;
+    total.born += one.born;
+    total.refusals += one.refusals;
     total.recovery_ms = total.recovery_ms.max(one.recovery_ms);
 }
 
@@ -144,7 +161,7 @@ fn parse(args: impl Iterator<Item = String>) -> Result<Asked, String> {
         voice: Voice::Silent,
         planted: Planted::Nothing,
     };
-    let mut args = args;
+    let (mut args, mut plain) = (args, false);
     while let Some(arg) = args.next() {
         match arg.as_str() {
             "--verbose" => asked.verbose = true,
@@ -156,10 +173,15 @@ fn parse(args: impl Iterator<Item = String>) -> Result<Asked, String> {
                 let text = args.next().ok_or("--seeds wants A..B")?;
                 let (first, end) = text.split_once("..").ok_or("--seeds wants A..B")?;
                 asked.seeds.extend(kept()?);
-                asked.seeds.extend(number(first)?..number(end)?);
+                let range = number(first)?..number(end)?;
+                asked.seeds.extend(range.map(|seed| (seed, Scope::Full)));
             }
-            seed => asked.seeds.push(number(seed)?),
+            "--plain" => plain = true,
+            seed => asked.seeds.push((number(seed)?, Scope::Full)),
         }
+    }
+    if plain {
+        asked.seeds.iter_mut().for_each(|(_, scope)| *scope = Scope::Plain);
     }
     match asked.seeds.is_empty() {
         true => Err("no seed".into()),
@@ -172,13 +194,20 @@ fn planted(name: &str) -> Result<Planted, String> {
         "votes" => Ok(Planted::ForgetVote),
         "reads" => Ok(Planted::ReadWithoutRound),
         "flushes" => Ok(Planted::AckBeforeDurable),
+        "outcast" => Ok(Planted::ServeRemoved),
+        "learner" => Ok(Planted::PromoteBlindly),
+        "quorum" => Ok(Planted::AddBlindly),
         other => Err(format!("no bug is called {other:?}")),
     }
 }
 
-fn kept() -> Result<Vec<u64>, String> {
+fn kept() -> Result<Vec<(u64, Scope)>, String> {
     let lines = KEPT.lines().map(|line| line.split('#').next().unwrap_or_default().trim());
-    lines.filter(|line| !line.is_empty()).map(number).collect()
+    let seed = |line: &str| match line.strip_suffix(" plain") {
+        Some(seed) => Ok((number(seed)?, Scope::Plain)),
+        None => Ok((number(line)?, Scope::Full)),
+    };
+    lines.filter(|line| !line.is_empty()).map(seed).collect()
 }
 
 fn number(text: &str) -> Result<u64, String> {

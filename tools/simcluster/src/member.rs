@@ -2,17 +2,18 @@
 //! while its process stands still.
 //! Never talks to other members. Invariant: a member that is down has no clock and no mail.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::time::Duration;
 
 use base::{Instant, Prng};
+use node::leader::LEARNER_READY_PERCENT;
 use node::leader::checkpoint::CheckpointPolicy;
 use node::shard::Partition;
-use node::{LeaderEvent, Restart, ShardEvent, ShardId};
+use node::{Founding, LeaderEvent, Reconfig, Restart, ShardEvent, ShardId};
 use ringleader_sim::Planted;
 use ringleader_sim::disk::Disk;
-use ringleader_sim::member::{End, Member as Life, Said, Start};
+use ringleader_sim::member::{End, Failed, Member as Life, Said, Start};
 use ringleader_sim::plan::{Ending, Fault};
 use ringleader_sim::setup::Setup;
 use ringleader_sim::trace::Trace;
@@ -32,13 +33,30 @@ pub enum Mail {
     Peer(LeaderEvent),
     /// From a client's connection.
     Client(ShardId, ShardEvent),
+    /// The signal to stop in order.
+    Stop,
+}
+
+/// What became of a member for good.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fate {
+    /// It is a machine in use, up or down.
+    InUse,
+    /// It said that it was removed, and its process ended.
+    Removed,
+    /// Its disk was emptied, and nobody starts it again.
+    Wiped,
 }
 
 /// One member.
 pub struct Member {
     /// Its id.
     pub id: u64,
-    founders: Vec<u64>,
+    /// What became of it.
+    pub fate: Fate,
+    /// Where it listens to its peers.
+    pub address: String,
+    founding: Founding,
     /// How it goes on in its next lives.
     pub restart: Restart,
     slices: u16,
@@ -54,7 +72,11 @@ struct Alive {
     life: Life,
     clock: Clock,
     shards: u16,
-    peers: BTreeSet<u64>,
+    // By id, with the addresses where this member looks for them.
+    peers: BTreeMap<u64, Vec<String>>,
+    removed: BTreeSet<u64>,
+    // Its own data has told who its peers are.
+    introduced: bool,
     // While the process stands still: what it will find when it goes on.
     still: Option<Vec<Mail>>,
     revision: i64,
@@ -62,13 +84,14 @@ struct Alive {
 
 impl fmt::Display for Member {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "member {} in life {} ", self.id, self.lives)?;
+        write!(f, "member {} at {} in life {} ", self.id, self.address, self.lives)?;
         match &self.life {
+            None if self.fate != Fate::InUse => write!(f, "is gone: {:?}", self.fate),
             None => write!(f, "is down"),
-            Some(Alive { life, still, revision, .. }) => {
+            Some(Alive { life, still, revision, peers, .. }) => {
                 let serves = if life.is_serving() { "serves" } else { "starts" };
                 let still = if still.is_some() { ", stands still" } else { "" };
-                write!(f, "{serves}, decided {revision}{still}")
+                write!(f, "{serves}, decided {revision}{still}, knows {peers:?}")
             }
         }
     }
@@ -76,10 +99,18 @@ impl fmt::Display for Member {
 
 impl Member {
     /// A member that was never started.
-    pub fn new(id: u64, founders: Vec<u64>, planted: Planted, dice: &mut Prng) -> Member {
+    pub fn new(
+        id: u64,
+        address: String,
+        founding: Founding,
+        planted: Planted,
+        dice: &mut Prng,
+    ) -> Member {
         Member {
             id,
-            founders,
+            fate: Fate::InUse,
+            address,
+            founding,
             restart: Restart::WithCluster,
             slices: 1 + dice.below(2) as u16,
             disk: Disk::default(),
@@ -91,14 +122,29 @@ impl Member {
     }
 
     /// Begins a life on what the last one left.
-    pub fn start(&mut self, now: Instant, shape: &Shape, ending: Ending, dice: &mut Prng) {
+    pub fn start(
+        &mut self,
+        now: Instant,
+        shape: &Shape,
+        (ending, fault): (Ending, Fault),
+        dice: &mut Prng,
+    ) {
         assert!(self.life.is_none(), "member {} is up", self.id);
+        assert!(self.fate != Fate::Wiped, "member {} has no disk", self.id);
         let clock = Clock::draw(now, shape.drift, dice);
         let shards = 1 + dice.below(2) as u16;
         let setup = Setup {
             cluster: CLUSTER,
             member: self.id,
-            founders: self.founders.clone(),
+            founding: self.founding.clone(),
+            reconfig: match self.planted == Planted::AddBlindly {
+                true => Reconfig::Lenient,
+                false => shape.reconfig,
+            },
+            learner_ready_percent: match self.planted == Planted::PromoteBlindly {
+                true => 0,
+                false => LEARNER_READY_PERCENT,
+            },
             restart: self.restart,
             partition: Partition::new(self.slices, shards),
             cache_bytes: shape.cache_bytes,
@@ -106,7 +152,9 @@ impl Member {
                 interval: shape.checkpoint_interval,
                 log_bytes: shape.checkpoint_log_bytes,
             },
+            watch_reply_bytes: shape.watch_reply_bytes,
             watch_stream_bytes: shape.watch_stream_bytes,
+            progress_interval: shape.progress_interval,
             request_timeout: REQUEST_TIMEOUT,
             // Whoever is away for long needs the whole store.
             window_bytes: *dice.pick(&[512, 4 << 10, 1 << 20]),
@@ -115,16 +163,25 @@ impl Member {
             began: clock.began(),
             leader: setup.leader(dice.next_u64(), self.disk.log_segments()),
             shards: setup.shards(),
-            pace: pace(dice),
+            pace: pace(shape, dice),
             ending,
-            fault: Fault::None,
+            fault,
             planted: self.planted,
             dice: Prng::from_seed(dice.next_u64()),
         };
         self.lives += 1;
         let life = Life::start(std::mem::take(&mut self.disk), self.trace, start);
-        let (peers, still) = (BTreeSet::new(), None);
-        self.life = Some(Alive { life, clock, shards, peers, still, revision: 1 });
+        let (peers, removed, still) = (BTreeMap::new(), BTreeSet::new(), None);
+        self.life = Some(Alive {
+            life,
+            clock,
+            shards,
+            peers,
+            removed,
+            introduced: false,
+            still,
+            revision: 1,
+        });
     }
 
     /// The power goes: what was not synced is drawn for.
@@ -183,15 +240,75 @@ impl Member {
         let alive = self.life.as_mut().expect("something is due");
         let stepped = alive.life.step();
         let said = std::mem::take(&mut alive.life.said);
-        if let Some(peers) = &said.peers {
-            alive.peers = peers.iter().map(|peer| peer.id).collect();
+        if let Some((peers, removed)) = &said.connect {
+            alive.peers = peers.iter().map(|peer| (peer.id, peer.urls.clone())).collect();
+            alive.removed = removed.iter().copied().collect();
+            alive.introduced = true;
         }
         (said, stepped)
     }
 
     /// Whether it wants to be connected with this member.
     pub fn knows(&self, peer: u64) -> bool {
-        self.life.as_ref().is_some_and(|alive| alive.peers.contains(&peer))
+        self.life.as_ref().is_some_and(|alive| alive.peers.contains_key(&peer))
+    }
+
+    /// Whether it looks for this member at this address.
+    pub fn looks_for(&self, peer: u64, address: &String) -> bool {
+        let urls = self.life.as_ref().and_then(|alive| alive.peers.get(&peer));
+        urls.is_some_and(|urls| urls.contains(address))
+    }
+
+    /// Whether its own data has told who its peers are.
+    pub fn is_introduced(&self) -> bool {
+        self.life.as_ref().is_some_and(|alive| alive.introduced)
+    }
+
+    /// Whom it wants to be connected with.
+    pub fn peers(&self) -> Vec<u64> {
+        self.life.as_ref().map_or(Vec::new(), |alive| alive.peers.keys().copied().collect())
+    }
+
+    /// Whether it tells this member that it was removed.
+    pub fn has_removed(&self, peer: u64) -> bool {
+        self.life.as_ref().is_some_and(|alive| alive.removed.contains(&peer))
+    }
+
+    /// The request of its disk that failed in this life.
+    pub fn failed(&self) -> Option<(Failed, Duration)> {
+        let alive = self.life.as_ref()?;
+        let failed = alive.life.failed()?;
+        Some((failed, alive.life.now().since(failed.at)))
+    }
+
+    /// The log's disk does nothing for so long.
+    pub fn stick(&mut self, time: Duration) {
+        if let Some(alive) = &mut self.life {
+            alive.life.stick(time);
+        }
+    }
+
+    /// Its disk is emptied, and it never comes back.
+    pub fn wipe(&mut self) {
+        assert!(self.life.is_none(), "member {} is up", self.id);
+        self.disk = Disk::default();
+        self.fate = Fate::Wiped;
+    }
+
+    /// What its directory becomes part of, if it is new.
+    pub fn founding(&self) -> &Founding {
+        &self.founding
+    }
+
+    /// Its disk as it is.
+    pub fn disk(&self) -> &Disk {
+        self.life.as_ref().map_or(&self.disk, |alive| alive.life.disk())
+    }
+
+    /// What it will find on its disk when it starts.
+    pub fn disk_mut(&mut self) -> &mut Disk {
+        assert!(self.life.is_none(), "member {} is up", self.id);
+        &mut self.disk
     }
 
     /// Something reaches the process. Nothing does if it is down.
@@ -231,5 +348,6 @@ fn hand_in(life: &mut Life, mail: Mail) {
     match mail {
         Mail::Peer(event) => life.peer(event),
         Mail::Client(shard, event) => life.event(shard, event),
+        Mail::Stop => life.stop(),
     }
 }

@@ -1,11 +1,11 @@
 //! Owns the making of trouble: which, when, and the end of it.
-//! Never harms what was synced. Invariant: whatever was stopped, cut or killed here is set right by
-//! the end of the trouble.
+//! Never harms what was synced: that is the operator's to do. Invariant: whatever was stopped, cut
+//! or killed here is set right by the end of the trouble.
 
 use std::time::Duration;
 
 use base::Prng;
-use ringleader_sim::plan::{Ending, Kind};
+use ringleader_sim::plan::{Ending, Fault, Kind};
 
 use crate::plan::Trouble;
 use crate::world::{Actor, World};
@@ -14,6 +14,8 @@ use crate::world::{Actor, World};
 const DOWN_MS: u64 = 3000;
 /// Longest time that a process stands still.
 const PAUSE_MS: u64 = 4000;
+/// Longest time that a log is stuck.
+const STUCK_MS: u64 = 3000;
 /// Rivals are left alone for so long: until both have stood for election.
 const ELECTION_REST: Duration = Duration::from_millis(2500);
 
@@ -53,6 +55,7 @@ impl Nemesis {
     /// else reaches them or is reached by them. All others stay as they are.
     pub fn heal_core(&mut self, world: &mut World, core: &[u64]) {
         world.network.lose(0);
+        world.client_breaks_per_mille = 0;
         world.network.heal_among(core);
         for id in world.ids() {
             for other in core.iter().copied().filter(|_| !core.contains(&id)) {
@@ -88,9 +91,15 @@ impl Nemesis {
 
     fn make(&mut self, world: &mut World, trouble: Trouble) {
         let all = world.ids();
+        if all.is_empty() {
+            return;
+        }
         let victim = *self.dice.pick(&all);
         let others: Vec<u64> = all.iter().copied().filter(|id| *id != victim).collect();
         match trouble {
+            // Nobody is alone with anybody.
+            Trouble::OneWay | Trouble::Reset if others.is_empty() => {}
+            Trouble::Rivals if others.len() < 2 => {}
             Trouble::Crash => self.crash(world, victim),
             Trouble::Doom => self.doom(world, victim),
             Trouble::CrashAll => all.iter().for_each(|id| self.crash(world, *id)),
@@ -116,6 +125,16 @@ impl Nemesis {
                 world.network.reset(other, victim);
             }
             Trouble::Heal => world.network.heal_among(&all),
+            Trouble::Leave => world.stop(victim),
+            Trouble::Stuck => {
+                let time = Duration::from_millis(self.dice.below(STUCK_MS));
+                world.stick(victim, time);
+            }
+            Trouble::Fail => {
+                let fault = Fault::failing(&mut self.dice);
+                world.crash(victim);
+                world.start_with(victim, Ending::Open, fault);
+            }
             Trouble::Rivals => return self.rivals(world, victim, &others),
         }
         // Cuts never pile up for long, or nothing would ever be written.

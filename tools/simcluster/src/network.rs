@@ -80,6 +80,11 @@ impl Network {
         }
     }
 
+    /// Whether nobody has cut this way.
+    pub fn is_open(&self, from: u64, to: u64) -> bool {
+        !self.cuts.contains(&(from, to))
+    }
+
     /// Nothing goes this way any more.
     pub fn cut(&mut self, from: u64, to: u64) {
         self.cuts.insert((from, to));

@@ -3,7 +3,9 @@
 
 pub mod agreement;
 pub mod leases;
+pub mod logs;
 pub mod matching;
 pub mod order;
+pub mod roster;
 pub mod states;
 pub mod watches;

@@ -1,6 +1,9 @@
 //! Owns a whole run: calm, trouble, a core that heals, everything healed, and the judgement.
 //! Invariant: the same seed and planted bug give the same run, to the last byte.
 
+mod drill;
+mod judge;
+
 use std::fmt;
 use std::time::Duration;
 
@@ -10,21 +13,29 @@ use ringleader_sim::plan::Ending;
 
 use crate::actor::client::Client;
 use crate::actor::holder::Holder;
+use crate::actor::operator::{Mode, Operator};
 use crate::actor::watch::Watch;
 use crate::actor::{Book, Open};
 use crate::history::History;
 use crate::member::REQUEST_TIMEOUT;
 use crate::nemesis::Nemesis;
 use crate::oracle::leases::Leases;
-use crate::oracle::order::{self, Replayed};
-use crate::oracle::states;
-use crate::plan::Shape;
+use crate::oracle::order::Replayed;
+use crate::plan::{Scope, Shape};
 use crate::world::{Actor, News, Voice, World, Wrong};
 
 /// Within this time a core that reaches itself serves again, whatever went before.
 const RECOVERY: Duration = Duration::from_secs(30);
+/// Within this time an operator has set right whatever there is: what it asked before comes to
+/// nothing by then, a lost member is replaced, and a new one has the whole store.
+const REPAIR: Duration = Duration::from_secs(60);
+/// Longest pause of clients while there is nothing but repair.
+const SLOW_THINK: Duration = Duration::from_millis(400);
 /// No lease of a client that is gone lives for longer than this once all is well.
 const LEASES_GONE: Duration = Duration::from_secs(12);
+
+/// Tells the dice of the full scope from those of the plain one.
+const WIDE: u64 = 0x7769_6465;
 
 /// What a run came to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -51,6 +62,12 @@ pub struct Summary {
     pub renewals: u64,
     /// Virtual milliseconds until every client of the core was served again.
     pub recovery_ms: u64,
+    /// Changes of members.
+    pub changes: u64,
+    /// Machines that were born into the cluster.
+    pub born: u64,
+    /// Times that a member stopped because its disk failed or lied.
+    pub refusals: u64,
 }
 
 /// A law was broken.
@@ -84,27 +101,33 @@ struct Run {
     watches: Vec<Watch>,
     holders: Vec<Holder>,
     nemesis: Option<Nemesis>,
+    operator: Option<Operator>,
     part: &'static str,
     recovery_ms: u64,
 }
 
 /// Runs a seed to its end.
-pub fn run(seed: u64, planted: Planted, voice: Voice) -> Result<Summary, Failure> {
-    run_shaped(seed, planted, voice, |_| {})
+pub fn run(seed: u64, scope: Scope, planted: Planted, voice: Voice) -> Result<Summary, Failure> {
+    run_shaped(seed, scope, planted, voice, |_| {})
 }
 
 /// The same in a shape that was changed after it was drawn, for whoever looks for something.
 pub fn run_shaped(
     seed: u64,
+    scope: Scope,
     planted: Planted,
     voice: Voice,
     change: fn(&mut Shape),
 ) -> Result<Summary, Failure> {
     let mut dice = Prng::from_seed(seed);
     let mut shape = Shape::draw(&mut dice);
+    match scope {
+        Scope::Plain => {}
+        Scope::Full => shape.widen(&mut Prng::from_seed(seed ^ WIDE)),
+    }
     change(&mut shape);
     let shown = format!("{shape:?}");
-    let mut run = Run::new(shape, planted, voice, dice);
+    let mut run = Run::new(shape, planted, voice, dice).with_operator(seed);
     run.go().map_err(|what| {
         let (part, at) = (run.part, run.world.now);
         let plan = format!("{shown}\n  {}", run.world.describe());
@@ -123,6 +146,7 @@ impl Run {
             watches: numbers(shape.watches).map(|at| Watch::new(&mut world, at, own())).collect(),
             holders: numbers(shape.holders).map(|at| Holder::new(&mut world, at, own())).collect(),
             nemesis: None,
+            operator: None,
             book: Book {
                 history: History::default(),
                 leases: Leases::new(shape.drift),
@@ -136,6 +160,14 @@ impl Run {
         }
     }
 
+    fn with_operator(mut self, seed: u64) -> Run {
+        if self.world.shape.changes_every.is_some() {
+            let dice = Prng::from_seed(seed ^ WIDE.rotate_left(32));
+            self.operator = Some(Operator::new(&mut self.world, dice));
+        }
+        self
+    }
+
     fn go(&mut self) -> Result<Summary, Wrong> {
         for id in self.world.ids() {
             let wait = Duration::from_millis(self.dice.below(300));
@@ -145,11 +177,14 @@ impl Run {
         if self.dice.chance(700) {
             self.until(RECOVERY, "the cluster to serve", Run::all_serve)?;
             self.pass(Duration::from_millis(500))?;
+            self.drill()?;
         }
         self.enter("the storm");
+        self.turn_operator(Mode::Adventure);
         let dice = Prng::from_seed(self.dice.next_u64());
         self.nemesis = Some(Nemesis::new(&mut self.world, dice));
         self.world.network.lose(self.world.shape.lossy_per_mille);
+        self.world.client_breaks_per_mille = self.world.shape.client_breaks_per_mille;
         self.pass(self.world.shape.storm)?;
         self.heal_core()?;
         self.heal_all()?;
@@ -166,23 +201,33 @@ impl Run {
     /// Lets the next thing happen, and everybody learn of it.
     fn step(&mut self) -> Result<(), Wrong> {
         for (actor, news) in self.world.step()? {
-            match actor {
-                Actor::Client(at) => {
-                    self.clients[at].learn(&mut self.world, &mut self.book, news)?;
-                }
-                Actor::Watch(at) => {
-                    self.watches[at].learn(&mut self.world, &mut self.book, news)?;
-                }
-                Actor::Holder(at) => {
-                    self.holders[at].learn(&mut self.world, &mut self.book, news)?;
-                }
-                Actor::Nemesis => {
-                    if let Some(nemesis) = &mut self.nemesis {
-                        nemesis.act(&mut self.world);
-                    }
-                }
-                Actor::Judge => unreachable!("the judge hears for itself"),
+            self.tell(actor, news)?;
+        }
+        Ok(())
+    }
+
+    fn tell(&mut self, actor: Actor, news: News) -> Result<(), Wrong> {
+        match actor {
+            Actor::Client(at) => {
+                self.clients[at].learn(&mut self.world, &mut self.book, news)?;
             }
+            Actor::Watch(at) => {
+                self.watches[at].learn(&mut self.world, &mut self.book, news)?;
+            }
+            Actor::Holder(at) => {
+                self.holders[at].learn(&mut self.world, &mut self.book, news)?;
+            }
+            Actor::Operator => {
+                if let Some(operator) = &mut self.operator {
+                    operator.learn(&mut self.world, &mut self.book, news)?;
+                }
+            }
+            Actor::Nemesis => {
+                if let Some(nemesis) = &mut self.nemesis {
+                    nemesis.act(&mut self.world);
+                }
+            }
+            Actor::Judge => unreachable!("the judge hears for itself"),
         }
         Ok(())
     }
@@ -215,16 +260,16 @@ impl Run {
     fn heal_core(&mut self) -> Result<(), Wrong> {
         self.enter("the healing of a core");
         let mut nemesis = self.nemesis.take().expect("there was trouble");
-        let mut core = self.world.ids();
-        while core.len() > self.world.ids().len() / 2 + 1 {
-            core.swap_remove(self.dice.below(core.len() as u64) as usize);
-        }
+        let core = self.core();
         nemesis.heal_core(&mut self.world, &core);
         self.book.members = core;
         let began = self.world.now;
-        self.until(RECOVERY, "the core to serve", Run::all_serve)?;
+        match self.operator.as_ref().is_some_and(|operator| operator.mode == Mode::Repair) {
+            true => self.until(REPAIR, "the cluster to be repaired", Run::is_repaired)?,
+            false => self.until(RECOVERY, "the core to serve", Run::all_serve)?,
+        }
         let before: Vec<u64> = self.clients.iter().map(|client| client.done).collect();
-        let until = began + RECOVERY;
+        let until = self.world.now.max(began) + RECOVERY;
         while self.clients.iter().zip(&before).any(|(client, before)| client.done < before + 3) {
             self.step()?;
             if until < self.world.now {
@@ -236,10 +281,52 @@ impl Run {
         Ok(())
     }
 
+    /// Who is healed first.
+    fn core(&mut self) -> Vec<u64> {
+        let mut core = self.world.ids();
+        let Some(operator) = &mut self.operator else {
+            while core.len() > self.world.ids().len() / 2 + 1 {
+                core.swap_remove(self.dice.below(core.len() as u64) as usize);
+            }
+            return core;
+        };
+        match operator.core(&self.world) {
+            Some(core) => {
+                operator.turn_to(Mode::Rest);
+                core
+            }
+            None => {
+                self.turn_operator(Mode::Repair);
+                core
+            }
+        }
+    }
+
+    fn turn_operator(&mut self, mode: Mode) {
+        if let Some(operator) = &mut self.operator {
+            operator.turn_to(mode);
+            self.slow_down(mode);
+        }
+    }
+
+    /// A repair waits for what was asked before: clients need not fill that time.
+    fn slow_down(&mut self, mode: Mode) {
+        if mode == Mode::Repair {
+            self.world.shape.think = self.world.shape.think.max(SLOW_THINK);
+        }
+    }
+
+    fn is_repaired(&self) -> bool {
+        self.operator.as_ref().is_none_or(|operator| operator.is_done(&self.world))
+    }
+
     fn heal_all(&mut self) -> Result<(), Wrong> {
         self.enter("the healing of all");
         let mut nemesis = self.nemesis.take().expect("there was trouble");
+        self.turn_operator(Mode::Repair);
         nemesis.heal_all(&mut self.world);
+        self.until(REPAIR, "the cluster to be repaired", Run::is_repaired)?;
+        self.turn_operator(Mode::Rest);
         self.book.members = self.world.ids();
         self.until(RECOVERY, "all members to serve", Run::all_serve)?;
         if self.dice.chance(300) {
@@ -274,73 +361,6 @@ impl Run {
         })
     }
 
-    fn judge(&mut self) -> Result<Replayed, Wrong> {
-        self.enter("the judgement");
-        let last = self.world.agreement.last();
-        let mut replayed =
-            order::replay(&self.book.history, &self.world.agreement, &self.book.leases)?;
-        let compacted = self.world.agreement.compacted();
-        for watch in &self.watches {
-            watch.seen.judge(&replayed.model, compacted)?;
-        }
-        let older: Vec<i64> = (0..3)
-            .map(|_| {
-                compacted.max(1) + self.dice.below((last - compacted.max(1) + 1) as u64) as i64
-            })
-            .collect();
-        let mut states = Vec::new();
-        for id in self.world.ids() {
-            states.push(self.look(id, last, &older)?);
-        }
-        states::judge(&mut replayed.model, &states)?;
-        Ok(replayed)
-    }
-
-    /// Asks a member for everything that it holds.
-    fn look(&mut self, id: u64, last: i64, older: &[i64]) -> Result<states::State, Wrong> {
-        use wire::{Method, etcdserverpb as pb};
-        let mut ranges = Vec::new();
-        for request in states::questions(last, older) {
-            let reply = self.ask::<_, pb::RangeResponse>(id, Method::Range, &request)?;
-            ranges.push((request, reply));
-        }
-        let request = pb::HashKvRequest { revision: last };
-        let hash = self.ask::<_, pb::HashKvResponse>(id, Method::HashKv, &request)?;
-        Ok(states::State { member: id, ranges, hash })
-    }
-
-    fn ask<Q: prost::Message, A: prost::Message + Default>(
-        &mut self,
-        id: u64,
-        method: wire::Method,
-        request: &Q,
-    ) -> Result<A, Wrong> {
-        use ringleader_sim::member::Heard;
-        let message = request.encode_to_vec().into();
-        let call = self.world.call(Actor::Judge, id, method, message).ok_or("nobody listens")?;
-        loop {
-            let mut answer = None;
-            for (actor, news) in self.world.step()? {
-                match news {
-                    News::Heard(of, heard) if of == call => answer = Some(heard),
-                    other if actor == Actor::Judge => {
-                        return Err(format!("states: {method:?} of member {id}: {other:?}"));
-                    }
-                    _ => {}
-                }
-            }
-            match answer {
-                None => {}
-                Some(Heard::Reply(bytes)) => {
-                    return A::decode(bytes).map_err(|error| error.to_string());
-                }
-                Some(other) => {
-                    return Err(format!("states: {method:?} of member {id}: {other:?}"));
-                }
-            }
-        }
-    }
-
     fn summary(&self, replayed: &Replayed) -> Summary {
         Summary {
             hash: self.world.fingerprint(),
@@ -354,6 +374,9 @@ impl Run {
             streams: self.watches.iter().map(|watch| watch.streams).sum(),
             renewals: self.holders.iter().map(|holder| holder.renewals).sum(),
             recovery_ms: self.recovery_ms,
+            changes: self.world.logs.changes,
+            born: self.world.all().count() as u64 - self.world.shape.members,
+            refusals: self.world.refusals,
         }
     }
 }

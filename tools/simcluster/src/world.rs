@@ -1,9 +1,11 @@
 //! Owns the order of all that happens: members' own steps, notes on their way, clients' pauses,
 //! and the one clock that all others are read against.
-//! Never judges, except that members agree on what was decided and who leads. Invariant: of all
-//! that is due, what is due first happens first; what is due at once happens in the order in which
-//! it was asked for.
+//! Never judges, except that members agree on what was decided, on who leads and on what is
+//! committed. Invariant: of all that is due, what is due first happens first; what is due at once
+//! happens in the order in which it was asked for.
 
+mod callers;
+mod machines;
 mod said;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -11,20 +13,19 @@ use std::fmt;
 use std::time::Duration;
 
 use base::{Instant, Prng};
-use bytes::Bytes;
-use node::shard::{CallMeta, Caller, LeaderNeed};
-use node::{CallId, LeaderEvent, Restart, ShardEvent, ShardId};
+use node::{CallId, Founding, LeaderEvent, ShardEvent};
 use ringleader_sim::Planted;
 use ringleader_sim::member::Heard;
-use ringleader_sim::plan::Ending;
+use ringleader_sim::setup::{founded_by, peer_url};
 use ringleader_sim::trace::Trace;
-use wire::Method;
 
 use crate::history::Stamp;
-use crate::member::{Mail, Member};
+use crate::member::{Fate, Mail, Member};
 use crate::network::{Letter, Network};
 use crate::oracle::agreement::Agreement;
+use crate::oracle::logs::Logs;
 use crate::plan::Shape;
+use callers::Call;
 
 /// A law is broken: which, and how.
 pub type Wrong = String;
@@ -38,6 +39,8 @@ pub enum Actor {
     Watch(usize),
     /// A client that holds leases.
     Holder(usize),
+    /// Who changes members.
+    Operator,
     /// Who makes trouble.
     Nemesis,
     /// Who looks at the end.
@@ -68,16 +71,30 @@ pub enum News {
 
 enum Happening {
     Letter(Letter),
-    Unreachable { at: u64, peer: u64 },
+    Unreachable {
+        at: u64,
+        peer: u64,
+    },
     Wake(Actor, u64),
     GoOn(u64, u64),
     Restart(u64),
-}
-
-struct Call {
-    actor: Actor,
-    member: u64,
-    shard: ShardId,
+    /// A member of this life dials all others, and may learn that it was removed.
+    Dial(u64, u64),
+    ToldRemoved {
+        at: u64,
+        life: u64,
+        by: u64,
+    },
+    /// A removed member's process ends.
+    Retire(u64, u64),
+    /// A removed member is started again.
+    Relapse(u64),
+    /// From a client to its member.
+    Word(CallId, ShardEvent),
+    /// To a client.
+    News(Actor, News),
+    /// A client's connection broke, and this life of the member hears of it.
+    Gone(u64, u64, Mail),
 }
 
 /// The world.
@@ -86,12 +103,25 @@ pub struct World {
     pub now: Instant,
     /// What holds for the whole run.
     pub shape: Shape,
-    /// Members, by id from 1.
-    members: Vec<Member>,
+    /// All members there ever were, by id.
+    members: BTreeMap<u64, Member>,
+    planted: Planted,
     /// Between them.
     pub network: Network,
     /// What members agree on.
     pub agreement: Agreement,
+    /// What members remember.
+    pub logs: Logs,
+    /// Of a thousand words between clients and members, those with which a connection breaks.
+    pub client_breaks_per_mille: u64,
+    /// Members that were told to stop, and did.
+    pub stopped: BTreeSet<u64>,
+    /// The leader that was last reported, and in which term.
+    pub leader: (u64, u64),
+    /// Times that a member stopped for good reason: its disk failed, or lied.
+    pub refusals: u64,
+    // Members whose disk was damaged on purpose.
+    damaged: BTreeSet<u64>,
     /// The highest revision that any client was told.
     pub seen: i64,
     /// Times that power went.
@@ -115,14 +145,27 @@ impl World {
     /// A world in which no member was started yet.
     pub fn new(shape: Shape, planted: Planted, voice: Voice, mut dice: Prng) -> World {
         let ids: Vec<u64> = (1..=shape.members).collect();
-        let members =
-            ids.iter().map(|id| Member::new(*id, ids.clone(), planted, &mut dice)).collect();
+        let founding = founded_by(&ids);
+        let founders = match &founding {
+            Founding::New(members) | Founding::Existing(members) => members.clone(),
+        };
+        let member =
+            |id: u64| (id, Member::new(id, peer_url(id), founding.clone(), planted, &mut dice));
+        let members = ids.into_iter().map(member).collect();
+        let reconfig = shape.reconfig;
         World {
             now: Instant(1),
             network: Network::new(shape.latency),
             shape,
             members,
+            planted,
             agreement: Agreement::new(),
+            logs: Logs::new(founders, reconfig),
+            client_breaks_per_mille: 0,
+            stopped: BTreeSet::new(),
+            leader: (0, 0),
+            refusals: 0,
+            damaged: BTreeSet::new(),
             seen: 1,
             crashes: 0,
             kept: 0,
@@ -146,18 +189,24 @@ impl World {
         }
     }
 
-    /// All ids.
+    /// The machines in use.
     pub fn ids(&self) -> Vec<u64> {
-        (1..=self.shape.members).collect()
+        let used = self.members.values().filter(|member| member.fate == Fate::InUse);
+        used.map(|member| member.id).collect()
+    }
+
+    /// All members there ever were.
+    pub fn all(&self) -> impl Iterator<Item = &Member> {
+        self.members.values()
     }
 
     /// A member.
     pub fn member(&self, id: u64) -> &Member {
-        &self.members[id as usize - 1]
+        &self.members[&id]
     }
 
     fn member_mut(&mut self, id: u64) -> &mut Member {
-        &mut self.members[id as usize - 1]
+        self.members.get_mut(&id).expect("it was born")
     }
 
     /// A moment that no other moment equals, later than all before.
@@ -174,75 +223,17 @@ impl World {
     /// The fingerprint of everything so far.
     pub fn fingerprint(&self) -> u64 {
         let mut trace = self.trace;
-        self.members.iter().for_each(|member| trace.note(member.trace()));
+        self.members.values().for_each(|member| trace.note(member.trace()));
         trace.value()
     }
 
     /// How members are, for whoever reads of a failure.
     pub fn describe(&self) -> String {
-        self.members.iter().map(|member| format!("{member}; ")).collect()
-    }
-
-    /// Starts a member that is down.
-    pub fn start(&mut self, id: u64, ending: Ending) {
-        self.remark(format_args!("member {id} starts, {ending:?}"));
-        let (now, shape) = (self.now, self.shape.clone());
-        let mut dice = Prng::from_seed(self.dice.next_u64());
-        self.member_mut(id).start(now, &shape, ending, &mut dice);
-    }
-
-    /// How a member goes on in its next lives: with the others, or alone.
-    pub fn restart(&mut self, id: u64, restart: Restart) {
-        self.member_mut(id).restart = restart;
-    }
-
-    /// Starts a member that is down after a while, unless it is up by then.
-    pub fn start_after(&mut self, wait: Duration, id: u64) {
-        self.at(wait, Happening::Restart(id));
-    }
-
-    /// The power of a member goes.
-    pub fn crash(&mut self, id: u64) {
-        if !self.member(id).is_up() {
-            return;
-        }
-        self.remark(format_args!("member {id} crashes"));
-        self.crashes += 1;
-        let mut dice = Prng::from_seed(self.dice.next_u64());
-        self.member_mut(id).crash(&mut dice);
-        let lost: Vec<CallId> =
-            self.calls.iter().filter(|(_, call)| call.member == id).map(|(id, _)| *id).collect();
-        for call in lost {
-            let actor = self.calls.remove(&call).expect("listed a moment ago").actor;
-            self.news.push((actor, News::Lost(call)));
-        }
-        // What it had sent may still arrive; what was sent to it is lost with its connections.
-        let breaks_both = self.dice.chance(500);
-        for peer in self.ids().into_iter().filter(|peer| *peer != id) {
-            self.network.reset(peer, id);
-            if breaks_both {
-                self.network.reset(id, peer);
-            }
-        }
-    }
-
-    /// A member's process stands still for so long.
-    pub fn pause(&mut self, id: u64, pause: Duration) {
-        self.remark(format_args!("member {id} stands still for {pause:?}"));
-        let life = self.member(id).lives;
-        self.member_mut(id).pause();
-        self.at(pause, Happening::GoOn(id, life));
-    }
-
-    /// A member's life does not end by itself any more.
-    pub fn endure(&mut self, id: u64) {
-        self.member_mut(id).endure();
-    }
-
-    /// A member's process goes on now, if it stands still.
-    pub fn go_on(&mut self, id: u64) {
-        let now = self.now;
-        self.member_mut(id).go_on(now);
+        let all: String = self.members.values().map(|member| format!("{member}; ")).collect();
+        let listed = self.logs.roster.listed.values();
+        let roster: String =
+            listed.map(|m| format!("{} {:?} {:?}; ", m.id, m.role, m.peer_urls)).collect();
+        format!("{all}\n  listed: {roster}")
     }
 
     /// Wakes an actor after a while.
@@ -250,54 +241,16 @@ impl World {
         self.at(wait, Happening::Wake(actor, number));
     }
 
-    /// Sends a unary request. `None` if nobody listens there.
-    pub fn call(
-        &mut self,
-        actor: Actor,
-        member: u64,
-        method: Method,
-        message: Bytes,
-    ) -> Option<CallId> {
-        let meta = CallMeta { leader: LeaderNeed::Any, caller: Caller::Client };
-        let (call, shard) = self.name(actor, member)?;
-        self.remark(format_args!("{actor:?} asks {member}: {call:?} {method:?}"));
-        self.tell(member, shard, ShardEvent::Unary { call, method, meta, message });
-        Some(call)
-    }
-
-    /// Opens a stream. `None` if nobody listens there.
-    pub fn open(&mut self, actor: Actor, member: u64, method: Method) -> Option<CallId> {
-        let meta = CallMeta { leader: LeaderNeed::Any, caller: Caller::Client };
-        let (call, shard) = self.name(actor, member)?;
-        self.tell(member, shard, ShardEvent::Open { call, method, meta });
-        Some(call)
-    }
-
-    /// Tells something on a stream that is open.
-    pub fn say(&mut self, call: CallId, event: ShardEvent) {
-        if let Some(Call { member, shard, .. }) = self.calls.get(&call) {
-            let (member, shard) = (*member, *shard);
-            self.tell(member, shard, event);
-        }
-    }
-
-    /// The actor wants to hear no more of a call.
-    pub fn leave(&mut self, call: CallId) {
-        if let Some(Call { member, shard, .. }) = self.calls.remove(&call) {
-            self.tell(member, shard, ShardEvent::Gone { call });
-        }
-    }
-
     /// Lets the next thing happen; what actors learn of it.
     pub fn step(&mut self) -> Result<Vec<(Actor, News)>, Wrong> {
         self.order += 1;
         let own =
-            (0..self.members.len()).filter_map(|at| Some((self.members[at].next_at()?, at))).min();
+            self.members.values().filter_map(|member| Some((member.next_at()?, member.id))).min();
         let outside = self.queue.first_key_value().map(|((at, _), _)| *at);
         match (own, outside) {
             (Some((at, member)), outside) if outside.is_none_or(|other| at < other) => {
                 self.pass_to(at);
-                self.member_step(member as u64 + 1)?;
+                self.member_step(member)?;
             }
             (_, Some(at)) => {
                 self.pass_to(at);
@@ -319,24 +272,6 @@ impl World {
         self.queue.insert((self.now + wait, self.next), happening);
     }
 
-    fn name(&mut self, actor: Actor, member: u64) -> Option<(CallId, ShardId)> {
-        // A process listens to clients once it has published itself.
-        if !self.member(member).is_serving() {
-            return None;
-        }
-        self.next_call += 1;
-        let call = CallId(self.next_call);
-        let mut dice = Prng::from_seed(self.dice.next_u64());
-        let shard = self.member(member).any_shard(&mut dice);
-        self.calls.insert(call, Call { actor, member, shard });
-        Some((call, shard))
-    }
-
-    fn tell(&mut self, member: u64, shard: ShardId, event: ShardEvent) {
-        let now = self.now;
-        self.member_mut(member).deliver(now, Mail::Client(shard, event));
-    }
-
     fn happen(&mut self, happening: Happening) -> Result<(), Wrong> {
         let now = self.now;
         match happening {
@@ -347,15 +282,30 @@ impl World {
                 self.member_mut(at).deliver(now, mail);
                 // Somebody answers in the place of a process that is no more, and sometimes in
                 // the place of one that lives.
-                if !self.member(peer).is_up() || self.dice.chance(50) {
+                let is_up = self.members.get(&peer).is_some_and(Member::is_up);
+                if !is_up || self.dice.chance(50) {
                     let mail = Mail::Peer(LeaderEvent::Ended { peer });
                     self.member_mut(at).deliver(now, mail);
                 }
             }
             Happening::Wake(actor, number) => self.news.push((actor, News::Woken(number))),
             Happening::GoOn(id, life) if self.member(id).lives == life => self.go_on(id),
-            Happening::Restart(id) if !self.member(id).is_up() => self.start(id, Ending::Open),
-            Happening::GoOn(..) | Happening::Restart(_) => {}
+            Happening::Restart(id) => self.come_back(id),
+            Happening::Dial(id, life) => self.dial(id, life),
+            Happening::ToldRemoved { at, life, by } if self.member(at).lives == life => {
+                self.member_mut(at).deliver(now, Mail::Peer(LeaderEvent::ToldRemoved { by }));
+            }
+            Happening::Retire(id, life) if self.member(id).lives == life => self.retire(id),
+            Happening::Relapse(id) => self.relapse(id),
+            Happening::Word(call, event) => self.arrive(call, event),
+            Happening::News(actor, news) => self.news.push((actor, news)),
+            Happening::Gone(id, life, mail) if self.member(id).lives == life => {
+                self.member_mut(id).deliver(now, mail);
+            }
+            Happening::GoOn(..)
+            | Happening::ToldRemoved { .. }
+            | Happening::Retire(..)
+            | Happening::Gone(..) => {}
         }
         Ok(())
     }

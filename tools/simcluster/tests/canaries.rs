@@ -3,13 +3,15 @@
 
 use std::time::Duration;
 
-use ringleader_simcluster::plan::{Shape, Trouble};
+use ringleader_simcluster::plan::{Scope, Shape, Trouble};
 use ringleader_simcluster::{Planted, Voice, run, run_shaped};
 
 /// The first seed that catches the bug; a panic of a member's own asserts catches it too.
 fn caught_by(planted: Planted, seeds: std::ops::Range<u64>, shape: fn(&mut Shape)) -> Option<u64> {
     seeds.into_iter().find(|seed| {
-        let run = std::panic::catch_unwind(|| run_shaped(*seed, planted, Voice::Silent, shape));
+        let run = std::panic::catch_unwind(|| {
+            run_shaped(*seed, Scope::Plain, planted, Voice::Silent, shape)
+        });
         !matches!(run, Ok(Ok(_)))
     })
 }
@@ -41,10 +43,10 @@ fn a_forgotten_vote_is_caught() {
 
 #[test]
 fn a_seed_replays_to_the_last_byte() {
-    for seed in [3, 4] {
-        let first = run(seed, Planted::Nothing, Voice::Silent);
+    for (seed, scope) in [(3, Scope::Plain), (4, Scope::Full)] {
+        let first = run(seed, scope, Planted::Nothing, Voice::Silent);
         let first = first.unwrap_or_else(|failure| panic!("{failure}"));
         assert!(0 < first.told && 0 < first.revisions);
-        assert_eq!(run(seed, Planted::Nothing, Voice::Silent), Ok(first));
+        assert_eq!(run(seed, scope, Planted::Nothing, Voice::Silent), Ok(first));
     }
 }

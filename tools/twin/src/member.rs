@@ -468,6 +468,7 @@ fn leader_config(shape: Shape, seed: u64, disk: &MemoryDisk) -> LeaderConfig {
         restart: Restart::WithCluster,
         reconfig: Reconfig::Strict,
         learners_max: 1,
+        learner_ready_percent: node::leader::LEARNER_READY_PERCENT,
         window_bytes: 1 << 20,
     }
 }

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use base::Instant;
 use state::MemberRole;
 
+use super::peers::WHO;
 use super::rounds::Asker;
 use super::{Leader, LeaderEffect};
 use crate::message::{Answer, CallRef, MemberAsk, Question};
@@ -99,7 +100,9 @@ impl Leader {
     /// A peer asks.
     pub(super) fn take_ask(&mut self, from: u64, number: u64, ask: PeerAsk) {
         let asker = Asker::Peer { member: from, number };
-        if self.leads() {
+        if ask == PeerAsk::Members {
+            self.tell(asker, Answer::Members(self.members()));
+        } else if self.leads() {
             self.rounds.ask(asker, question(ask));
         } else {
             let note = PeerNote::Answer { number, answer: PeerAnswer::NotLeader };
@@ -109,6 +112,9 @@ impl Leader {
 
     /// A peer answered.
     pub(super) fn take_peer_answer(&mut self, number: u64, answer: PeerAnswer) {
+        if let (WHO, PeerAnswer::Members(members)) = (number, &answer) {
+            return self.introduced(members);
+        }
         let Some(forwarded) = self.forwards.sent.remove(&number) else { return };
         let added = matches!(forwarded.question, Question::AddMember { .. });
         let answer = match answer {
@@ -193,6 +199,7 @@ fn question(ask: PeerAsk) -> Question {
             Question::ChangeMember { id, change: MemberAsk::Update { peer_urls } }
         }
         PeerAsk::PromoteMember { id } => Question::ChangeMember { id, change: MemberAsk::Promote },
+        PeerAsk::Members => Question::MembersHere,
     }
 }
 

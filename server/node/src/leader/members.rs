@@ -1,8 +1,8 @@
 //! Owns changes of the cluster's members: what is asked, whether it may be done now, the entry that
 //! does it, and who waits for that.
 //! Never keeps a second list: the members are the sequencer's, the voters follow from them.
-//! Invariant: one change is in the log at a time, and the group accepts it exactly if the sequencer
-//! does.
+//! Invariant: one change is in the log at a time, it was checked against the list that it changes,
+//! and the group accepts it exactly if the sequencer does.
 
 use std::collections::{BTreeSet, VecDeque};
 
@@ -16,17 +16,25 @@ use wal::{Entry, EntryKind, Window};
 use wire::{ApiError, etcdserverpb as pb};
 
 use super::rounds::Asker;
-use super::{Founding, Leader, LeaderEffect, PeerPlace, Report};
+use super::{Leader, LeaderEffect, Report};
 use crate::message::{Answer, MemberAsk, Question};
+use crate::peer::{PeerAnswer, PeerNote};
 
 /// Changes that wait for the one in the log.
 const WAITING_MAX: usize = 16;
 
 /// Changes under way.
 pub struct Changes {
-    waiting: VecDeque<(Asker, MemberChange)>,
+    waiting: VecDeque<Waiting>,
     in_log: Option<InLog>,
     number: u64,
+}
+
+/// Asked for, and not in the log yet.
+struct Waiting {
+    asker: Asker,
+    question: Question,
+    since: Instant,
 }
 
 struct InLog {
@@ -43,7 +51,7 @@ impl Changes {
 
     /// The change is not wanted any more, unless it is in the log.
     pub fn forget(&mut self, asker: Asker) {
-        self.waiting.retain(|(waits, _)| *waits != asker);
+        self.waiting.retain(|waiting| waiting.asker != asker);
     }
 }
 
@@ -129,65 +137,21 @@ impl Leader {
         own.map_or(MemberRole::Voter, |member| member.role)
     }
 
-    /// Tells the transport whom it may talk to.
-    pub(super) fn connect(&mut self) {
-        let own = self.config.member_id;
-        let place = |member: &Member| PeerPlace { id: member.id, urls: member.peer_urls.clone() };
-        let known: Vec<&Member> = match self.sequencer.members().is_empty() {
-            true => self.told().iter().collect(),
-            false => self.sequencer.members().iter().collect(),
-        };
-        let stays = |member: &&Member| member.id != own && !self.gone.contains(&member.id);
-        let peers: Vec<PeerPlace> = known.into_iter().filter(stays).map(place).collect();
-        self.contacts.keep(&peers.iter().map(|peer| peer.id).collect::<Vec<u64>>());
-        let gone = self.gone.iter().copied();
-        let removed = self.sequencer.members().removed().chain(gone).collect();
-        self.out.push_back(LeaderEffect::Connect { peers, removed });
-    }
-
-    /// Whether notes of this member are heard.
-    pub(super) fn knows(&self, peer: u64) -> bool {
-        if self.gone.contains(&peer) {
-            return false;
-        }
-        let members = self.sequencer.members();
-        match members.is_empty() {
-            true => self.told().iter().any(|member| member.id == peer),
-            false => members.get(peer).is_some(),
-        }
-    }
-
-    /// Who the members are, by hearsay: as heard just now, else as heard when this member joined.
-    fn told(&self) -> &[Member] {
-        match &self.config.founding {
-            Founding::Existing(told) if !told.is_empty() => told,
-            Founding::Existing(_) | Founding::New(_) => self.sequencer.told(),
-        }
-    }
-
-    /// A change was asked for, and leadership was confirmed since. Refused, or queued.
+    /// A change was asked for, and leadership was confirmed since. It is checked when its turn
+    /// comes, since those before it change the list.
     pub(super) fn change_members(&mut self, now: Instant, asker: Asker, question: Question) {
-        let promotes =
-            matches!(question, Question::ChangeMember { change: MemberAsk::Promote, .. });
-        let refusal = self.refusal(now, &question);
-        let change = match (refusal, question) {
-            (Some(error), _) => Err(error),
-            (None, Question::AddMember { peer_urls, role }) => self.addition(peer_urls, role),
-            (None, Question::ChangeMember { id, change }) => self.alteration(id, change),
-            (None, other) => unreachable!("{other:?} changes no member"),
-        };
-        let room = match self.changes.waiting.len() < WAITING_MAX {
-            true => change,
-            false => Err(ApiError::TooManyRequests),
-        };
-        match room {
-            Ok(change) => self.changes.waiting.push_back((asker, change)),
-            Err(error) => {
-                if promotes {
-                    self.count_refused_promotion(&error);
-                }
-                self.tell(asker, Answer::Failed(error));
-            }
+        match self.changes.waiting.len() < WAITING_MAX {
+            true => self.changes.waiting.push_back(Waiting { asker, question, since: now }),
+            false => self.tell(asker, Answer::Failed(ApiError::TooManyRequests)),
+        }
+    }
+
+    fn change_of(&mut self, now: Instant, question: Question) -> Result<MemberChange, ApiError> {
+        self.refusal(now, &question).map_or(Ok(()), Err)?;
+        match question {
+            Question::AddMember { peer_urls, role } => self.addition(peer_urls, role),
+            Question::ChangeMember { id, change } => self.alteration(id, change),
+            other => unreachable!("{other:?} changes no member"),
         }
     }
 
@@ -229,23 +193,66 @@ impl Leader {
     }
 
     /// Puts the next change into the log, if none is there.
-    pub(super) fn propose_changes(&mut self) {
+    pub(super) fn propose_changes(&mut self, now: Instant) {
         if self.changes.in_log.as_ref().is_some_and(|change| change.term != self.role.term) {
             // Whether it will ever be applied is not known any more: its call waits for its limit.
             self.changes.in_log = None;
         }
-        if !self.leads() || self.changes.in_log.is_some() || self.changes.waiting.is_empty() {
-            return;
+        if !self.leads() {
+            return self.pass_changes_on();
         }
-        let (asker, change) = self.changes.waiting.front().cloned().expect("not empty");
+        while self.changes.in_log.is_none() {
+            let Some(Waiting { asker, question, since }) = self.changes.waiting.pop_front() else {
+                return;
+            };
+            if self.config.request_timeout() <= now.since(since) {
+                // Its client was told that nobody knows; nothing may come of it now.
+                continue;
+            }
+            let promotes =
+                matches!(question, Question::ChangeMember { change: MemberAsk::Promote, .. });
+            let change = match self.change_of(now, question.clone()) {
+                Ok(change) => change,
+                Err(error) => {
+                    if promotes {
+                        self.count_refused_promotion(&error);
+                    }
+                    self.tell(asker, Answer::Failed(error));
+                    continue;
+                }
+            };
+            if !self.propose_change(asker, change) {
+                // The group takes none now: leadership is on its way elsewhere, or an older
+                // leader's change is not applied yet.
+                self.changes.waiting.push_front(Waiting { asker, question, since });
+                return;
+            }
+        }
+    }
+
+    /// Whether the change is in the log.
+    fn propose_change(&mut self, asker: Asker, change: MemberChange) -> bool {
         let step = self.group_change(&change);
         let number = self.changes.number + 1;
         let context = Context { member: self.config.member_id, number, change }.encode();
-        if self.consensus().propose_change(step, context).is_ok() {
-            self.changes.number = number;
-            self.changes.waiting.pop_front();
-            let term = self.role.term;
-            self.changes.in_log = Some(InLog { asker, number, term });
+        if self.consensus().propose_change(step, context).is_err() {
+            return false;
+        }
+        self.changes.number = number;
+        self.changes.in_log = Some(InLog { asker, number, term: self.role.term });
+        true
+    }
+
+    /// Leadership went before their turn came: whoever leads now is asked.
+    fn pass_changes_on(&mut self) {
+        for Waiting { asker, question, since } in std::mem::take(&mut self.changes.waiting) {
+            match asker {
+                Asker::Call(call) => self.forward(since, call, question),
+                Asker::Peer { member, number } => {
+                    let note = PeerNote::Answer { number, answer: PeerAnswer::NotLeader };
+                    self.out.push_back(LeaderEffect::Send { to: member, note });
+                }
+            }
         }
     }
 

@@ -1,13 +1,31 @@
-//! Owns what passes between this member and its peers: which notes go out, and what becomes of
-//! those that arrive.
-//! Never resends: what the group needs it says again itself. Invariant: a note of a member that is
-//! not in the list changes nothing.
+//! Owns what passes between this member and its peers: which notes go out, what becomes of those
+//! that arrive, and whom this member talks to beside its own list.
+//! Never resends: what the group needs it says again itself. Invariant: a note of a member that
+//! neither this list nor a peer's names, or that was removed, changes nothing.
+//!
+//! A member that lags does not know of members that were added, or moved, since. If one of those
+//! leads, it would never learn of it: nobody else appends to its log. So it asks the peers that it
+//! knows who the others are, and talks to them until its own list has come so far. And a leader
+//! tells a peer from which nothing comes who the members are: it may look for the leader where that
+//! was before.
+
+use std::collections::BTreeMap;
 
 use base::Instant;
 use consensus::{Event, PeerMessage};
+use state::Member;
+use wire::etcdserverpb as pb;
 
-use super::{Leader, LeaderEffect};
-use crate::peer::PeerNote;
+use super::{Founding, Leader, LeaderEffect, PeerPlace};
+use crate::peer::{PeerAnswer, PeerAsk, PeerNote};
+
+/// The number of the question who the members are. Questions of calls begin beyond it.
+pub const WHO: u64 = 0;
+/// Members that peers told of, at most; a cluster has fewer.
+const HEARD_OF_MAX: usize = 64;
+
+/// Members that peers told of, and where they are reached, as far as our own list does not say so.
+pub type HeardOf = BTreeMap<u64, Vec<String>>;
 
 impl Leader {
     /// The group wants a message sent.
@@ -46,6 +64,112 @@ impl Leader {
             // Whoever has clocks keeps these to itself.
             PeerNote::Probe { .. } | PeerNote::Probed { .. } => {}
         }
+    }
+
+    /// Tells the transport whom it may talk to.
+    pub(super) fn connect(&mut self) {
+        let members = self.sequencer.members();
+        let own = self.config.member_id;
+        let gone = self.gone.iter().copied();
+        let removed: Vec<u64> = members.removed().chain(gone).collect();
+        self.heard_of.retain(|id, urls| {
+            let known = members.get(*id).is_some_and(|member| member.peer_urls == *urls);
+            !known && !removed.contains(id)
+        });
+        let known: Vec<&Member> = match members.is_empty() {
+            true => self.told().iter().collect(),
+            false => members.iter().collect(),
+        };
+        let place = |member: &Member| (member.id, member.peer_urls.clone());
+        let mut places: BTreeMap<u64, Vec<String>> = known.into_iter().map(place).collect();
+        for (id, urls) in &self.heard_of {
+            let place = places.entry(*id).or_default();
+            for url in urls {
+                if !place.contains(url) {
+                    place.push(url.clone());
+                }
+            }
+        }
+        places.retain(|id, _| *id != own && !removed.contains(id));
+        self.contacts.keep(&places.keys().copied().collect::<Vec<u64>>());
+        let peers = places.into_iter().map(|(id, urls)| PeerPlace { id, urls }).collect();
+        self.out.push_back(LeaderEffect::Connect { peers, removed });
+    }
+
+    /// Whether notes of this member are heard.
+    pub(super) fn knows(&self, peer: u64) -> bool {
+        if self.gone.contains(&peer) {
+            return false;
+        }
+        let members = self.sequencer.members();
+        let listed = match members.is_empty() {
+            true => self.told().iter().any(|member| member.id == peer),
+            false => members.get(peer).is_some(),
+        };
+        listed || self.heard_of.contains_key(&peer)
+    }
+
+    /// Who the members are, by hearsay: as heard just now, else as heard when this member joined.
+    fn told(&self) -> &[Member] {
+        match &self.config.founding {
+            Founding::Existing(told) if !told.is_empty() => told,
+            Founding::Existing(_) | Founding::New(_) => self.sequencer.told(),
+        }
+    }
+
+    /// Somebody who is not in the list wanted to talk, or the leader cannot be reached where the
+    /// list says: the peers may know more.
+    pub(super) fn ask_who(&mut self, peer: u64) {
+        if self.start.is_some() || self.incoming.installs() || self.leads() {
+            return;
+        }
+        let own = self.config.member_id;
+        let members = self.sequencer.members().iter().map(|member| member.id);
+        let asked: Vec<u64> = members.filter(|id| *id != own && *id != peer).collect();
+        for to in asked {
+            let note = PeerNote::Ask { number: WHO, ask: PeerAsk::Members };
+            self.out.push_back(LeaderEffect::Send { to, note });
+        }
+    }
+
+    /// A leader tells those from whom nothing comes where everybody is reached.
+    pub(super) fn introduce(&mut self, now: Instant) {
+        if !self.leads() || now < self.introduce_at {
+            return;
+        }
+        self.introduce_at = now + self.config.election_timeout;
+        let progress = self.consensus().status().progress;
+        for peer in progress.into_iter().filter(|peer| !peer.active) {
+            let answer = PeerAnswer::Members(self.members());
+            let note = PeerNote::Answer { number: WHO, answer };
+            self.out.push_back(LeaderEffect::Send { to: peer.id, note });
+        }
+    }
+
+    /// A peer tells who the members are, as it knows them. It may know less than we do.
+    pub(super) fn introduced(&mut self, told: &[pb::Member]) {
+        let members = self.sequencer.members();
+        let mut news = HeardOf::new();
+        for pb::Member { id, peer_urls, .. } in told {
+            let same = members.get(*id).is_some_and(|member| member.peer_urls == *peer_urls);
+            let gone = self.gone.contains(id) || members.removed().any(|removed| removed == *id);
+            if !same && !gone && *id != self.config.member_id {
+                news.insert(*id, peer_urls.clone());
+            }
+        }
+        news.retain(|id, urls| self.heard_of.get(id) != Some(urls));
+        if !news.is_empty() && self.heard_of.len() + news.len() <= HEARD_OF_MAX {
+            self.heard_of.extend(news);
+            self.connect();
+        }
+    }
+
+    /// Notes to a peer were lost.
+    pub(super) fn unreachable(&mut self, now: Instant, peer: u64) {
+        if peer == self.role.leader {
+            self.ask_who(peer);
+        }
+        self.tell_group(now, Event::Unreachable(peer));
     }
 
     /// News of a peer.

@@ -11,9 +11,6 @@ use super::contacts::Contacts;
 use super::{Leader, Reconfig};
 use crate::message::{MemberAsk, Question};
 
-/// A learner votes only once it holds so much of the leader's log (etcd's 90 %).
-const READY_PERCENT: u64 = 90;
-
 impl Leader {
     /// Why a change of members may not even be proposed; `None` for other questions.
     pub(super) fn refusal(&self, now: Instant, question: &Question) -> Option<ApiError> {
@@ -63,7 +60,8 @@ impl Leader {
         let Some(group) = &self.consensus else { return Err(ApiError::MemberLearnerNotReady) };
         let status = group.status();
         let matched = status.progress.iter().find(|peer| peer.id == id).map(|peer| peer.matched);
-        let ready = matched.is_some_and(|matched| status.last * READY_PERCENT <= matched * 100);
+        let percent = self.config.learner_ready_percent;
+        let ready = matched.is_some_and(|matched| status.last * percent <= matched * 100);
         if !ready {
             return Err(ApiError::MemberLearnerNotReady);
         }

@@ -50,6 +50,7 @@ impl Leader {
             self.writer().seal();
         }
         self.forget_forwards(now);
+        self.introduce(now);
         self.resend_parts(now);
         self.watch_disk(now);
         self.finish_leaving(now);

@@ -9,7 +9,7 @@ use wire::etcdserverpb as pb;
 
 use super::BadNote;
 
-/// What only the leader can answer.
+/// What only the leader can answer, but for the members, which anybody tells as it knows them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum PeerAsk {
     /// Renew a lease.
@@ -48,6 +48,9 @@ pub enum PeerAsk {
         /// Which.
         id: u64,
     },
+    /// Who is a member, as you know it? The question has the number 0, which no other has; a
+    /// leader also tells it unasked.
+    Members,
 }
 
 /// What the leader says.
@@ -100,6 +103,7 @@ impl PeerAsk {
                 to.put_u8(6);
                 to.put_u64_le(*id);
             }
+            PeerAsk::Members => to.put_u8(7),
         }
     }
 
@@ -114,6 +118,7 @@ impl PeerAsk {
             4 => PeerAsk::RemoveMember { id: from.u64()? },
             5 => PeerAsk::UpdateMember { id: from.u64()?, peer_urls: take_texts(from)? },
             6 => PeerAsk::PromoteMember { id: from.u64()? },
+            7 => PeerAsk::Members,
             _ => return Err(BadNote),
         })
     }

@@ -5,12 +5,14 @@
 
 use std::time::Duration;
 
-use base::{IoRequest, IoResult};
+use base::{FileId, IoRequest, IoResult};
 use bytes::BytesMut;
 use node::leader::Report;
 use node::{LeaderEffect, LeaderEvent, ShardEffect, ShardEvent, ShardId, ToLeader, ToShard};
 
-use super::{End, Failed, Happening, Heard, Machine, Member, Owner};
+use wal::{HEADER_BYTES, Header, Record};
+
+use super::{End, Failed, Happening, Heard, LogNews, Machine, Member, Owner};
 use crate::plan::{Ending, Fault, Kind, Planted};
 
 impl Member {
@@ -57,7 +59,10 @@ impl Member {
                     return Err(End::Crash);
                 }
             }
-            LeaderEffect::Connect { peers, removed: _ } => self.said.peers = Some(peers),
+            LeaderEffect::Connect { peers, removed } => self.said.connect = Some((peers, removed)),
+            LeaderEffect::Report(Report::Removed) if self.planted == Planted::ServeRemoved => {
+                self.outcast = true;
+            }
             LeaderEffect::Report(report) => self.said.reports.push(report),
         }
         Ok(())
@@ -91,7 +96,7 @@ impl Member {
                 self.said.heard.push((call, Heard::Failed(error)));
             }
             ShardEffect::ToLeader(ToLeader::ReadIndex { round })
-                if self.planted == Planted::ReadWithoutRound =>
+                if self.planted == Planted::ReadWithoutRound || self.outcast =>
             {
                 let message = ToShard::ReadAt { round, revision: Ok(self.revision) };
                 self.post(Machine::Leader, from, Happening::ToShard(id, message));
@@ -147,7 +152,10 @@ impl Member {
             Planted::Nothing
             | Planted::AckBeforeDurable
             | Planted::ForgetSync
-            | Planted::ReadWithoutRound => request,
+            | Planted::ReadWithoutRound
+            | Planted::ServeRemoved
+            | Planted::PromoteBlindly
+            | Planted::AddBlindly => request,
         };
         let kind = Kind::of(&request);
         self.note_request(&request);
@@ -156,7 +164,11 @@ impl Member {
             let wait = self.draw(self.pace.disk);
             self.at(wait, Happening::Told(owner, IoResult::Done));
         } else {
+            let records = self.log_records(&request);
             let ticket = self.disk.begin(request);
+            if let Some(records) = records {
+                self.said.log.push(LogNews::Written { ticket, records });
+            }
             let wait = self.draw(self.pace.disk);
             let early = self.planted == Planted::AckBeforeDurable && kind == Kind::Flush;
             if early {
@@ -166,6 +178,16 @@ impl Member {
             self.at(wait, Happening::Disk(owner, ticket));
         }
         if is_last { self.count_request() } else { Ok(()) }
+    }
+
+    /// The records of a batch of the log, for whoever judges what members remember.
+    fn log_records(&self, request: &IoRequest) -> Option<Vec<Record>> {
+        let IoRequest::Write { file: FileId::Log(_), bytes, .. } = request else { return None };
+        let (header, _) = Header::take(bytes).expect("the writer writes batches");
+        let end = HEADER_BYTES + header.payload_bytes as usize;
+        let mut payload = bytes.slice(HEADER_BYTES..end);
+        let take = |_| Record::take(&mut payload).expect("the writer writes records");
+        Some((0..header.records).map(take).collect())
     }
 
     fn count_request(&mut self) -> Result<(), End> {
@@ -198,6 +220,11 @@ impl Member {
 
     pub(super) fn disk_done(&mut self, owner: Owner, ticket: u64) -> Result<(), End> {
         let kind = Kind::of(self.disk.request(ticket));
+        if kind == Kind::Flush && self.now < self.stuck_until {
+            let wait = self.stuck_until.since(self.now);
+            self.at(wait, Happening::Disk(owner, ticket));
+            return Ok(());
+        }
         if let Fault::Fails(at, count, error) = self.fault
             && at == kind
         {
@@ -210,6 +237,9 @@ impl Member {
             }
         }
         let result = self.disk.complete(ticket);
+        if kind == Kind::Flush {
+            self.said.log.push(LogNews::Durable { ticket });
+        }
         if matches!(self.ending, Ending::Done(at, _) if at == kind) {
             self.count_request()?;
         }

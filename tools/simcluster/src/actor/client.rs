@@ -1,6 +1,6 @@
 //! Owns a client that reads and writes: one operation at a time, at one member until that fails it.
-//! Never asks twice for what may have been done. Invariant: every operation is in the history from
-//! before it is sent, and ends there once.
+//! What may have been done and is asked for again is another operation. Invariant: every operation
+//! is in the history from before it is sent, and ends there once.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -14,13 +14,16 @@ use ringleader_twin::rpc::{self, Ids};
 use wire::{Code, Status, etcdserverpb as pb};
 
 use super::words::{self, Known};
-use super::{Book, Open, another, failed};
+use super::{Book, Open, another, failed, is_learners};
 use crate::history::{Outcome, Stamp};
 use crate::member::CLUSTER;
 use crate::world::{Actor, News, World, Wrong};
 
 /// Longest time that a client waits for an answer.
 const PATIENCE_MS: u64 = 3000;
+
+/// Of a thousand requests of whose fate nobody told, those that are asked again elsewhere.
+const RETRY: u64 = 400;
 
 /// One client.
 pub struct Client {
@@ -31,6 +34,8 @@ pub struct Client {
     revisions: BTreeMap<Bytes, i64>,
     made: u64,
     woken: u64,
+    // A request of whose fate nobody told, to be asked again elsewhere.
+    again: Option<Request>,
     /// Writes that were acknowledged, and reads that were answered.
     pub done: u64,
 }
@@ -46,7 +51,8 @@ impl Client {
         let member = 1 + dice.below(world.shape.members);
         world.wake(Duration::from_millis(dice.below(100)), Actor::Client(at), 0);
         let (busy, revisions) = (None, BTreeMap::new());
-        Client { at, member, dice, busy, revisions, made: 0, woken: 0, done: 0 }
+        let again = None;
+        Client { at, member, dice, busy, revisions, made: 0, woken: 0, again, done: 0 }
     }
 
     /// Whether an operation is under way.
@@ -97,7 +103,10 @@ impl Client {
             revisions: &self.revisions,
             value: Bytes::from(format!("c{}.{}", self.at, self.made)),
         };
-        let request = words::draw(&mut self.dice, &known);
+        let request = match self.again.take() {
+            Some(request) => request,
+            None => words::draw(&mut self.dice, &known),
+        };
         let (method, message) = rpc::encode(&request);
         let Some(call) = world.call(Actor::Client(self.at), self.member, method, message) else {
             // Nobody listens: nothing was asked.
@@ -111,10 +120,16 @@ impl Client {
     }
 
     fn end(&mut self, world: &mut World, book: &mut Book, op: usize, outcome: Outcome) {
-        match outcome {
+        match &outcome {
+            Outcome::Refused { status, .. } if is_learners(status) => {
+                self.member = another(&book.members, self.member, &mut self.dice);
+            }
             Outcome::Told { .. } | Outcome::Refused { .. } => self.done += 1,
             Outcome::Unknown | Outcome::Open => {
                 self.member = another(&book.members, self.member, &mut self.dice);
+                if world.shape.client_latency != Duration::ZERO && self.dice.chance(RETRY) {
+                    self.again = Some(book.history.ops[op].request.clone());
+                }
             }
         }
         book.history.end(op, outcome);
@@ -157,16 +172,16 @@ impl Client {
 
     /// Remembers the revisions of keys.
     fn note(&mut self, response: &Response, request: &Request) {
-        match (response, request) {
-            (Response::Range(reply), _) => {
+        match response {
+            Response::Range(reply) => {
                 let pairs = reply.kvs.iter().map(|pair| (pair.key.clone(), pair.mod_revision));
                 self.revisions.extend(pairs);
             }
-            (Response::Put(reply), Request::Put(put)) => {
-                let revision = reply.header.as_ref().map_or(0, |header| header.revision);
-                self.revisions.insert(put.key.clone(), revision);
+            Response::Put(_) => {
+                let Request::Put(put) = request else { unreachable!("a put was asked for") };
+                self.revisions.insert(put.key.clone(), revision_of(response));
             }
-            (Response::Txn(reply), _) => {
+            Response::Txn(reply) => {
                 for part in &reply.responses {
                     if let Some(pb::response_op::Response::ResponseRange(range)) = &part.response {
                         let pairs =
@@ -175,7 +190,13 @@ impl Client {
                     }
                 }
             }
-            _ => {}
+            Response::DeleteRange(_)
+            | Response::Compact(_)
+            | Response::LeaseGrant(_)
+            | Response::LeaseRevoke(_)
+            | Response::LeaseKeepAlive(_)
+            | Response::LeaseTimeToLive(_)
+            | Response::LeaseLeases(_) => {}
         }
     }
 }
@@ -205,21 +226,29 @@ fn refused(
     book: &Book,
     world: &World,
 ) -> Result<(), Wrong> {
-    match (request, status.code) {
-        (Request::Range(range), Code::OutOfRange) => {
+    if !ringleader_sim::life::is_refusal(status) || is_learners(status) {
+        return Ok(());
+    }
+    let reasonless = Err(format!("order: {request:?} was refused without a reason: {status:?}"));
+    match request {
+        Request::Range(range) if status.code == Code::OutOfRange => {
             let gone = range.revision < world.agreement.compacted();
             // A member that lags does not know yet what its client knows.
             let future = range.serializable && status.message.contains("future");
-            match gone || future {
-                true => Ok(()),
-                false => Err(format!("order: {range:?} was refused without a reason: {status:?}")),
-            }
+            if gone || future { Ok(()) } else { reasonless }
         }
-        (Request::Put(put), Code::NotFound) => book.leases.ended(put.lease, at),
-        (Request::Txn(_), Code::NotFound) | (Request::Compact(_), Code::OutOfRange) => Ok(()),
-        (_, code) if ringleader_sim::life::is_refusal(status) => {
-            Err(format!("order: {request:?} was refused without a reason: {code:?} {status:?}"))
-        }
-        _ => Ok(()),
+        Request::Put(put) if status.code == Code::NotFound => book.leases.ended(put.lease, at),
+        Request::Txn(_) if status.code == Code::NotFound => Ok(()),
+        Request::Compact(_) if status.code == Code::OutOfRange => Ok(()),
+        Request::Range(_)
+        | Request::Put(_)
+        | Request::DeleteRange(_)
+        | Request::Txn(_)
+        | Request::Compact(_)
+        | Request::LeaseGrant(_)
+        | Request::LeaseRevoke(_)
+        | Request::LeaseKeepAlive(_)
+        | Request::LeaseTimeToLive(_)
+        | Request::LeaseLeases(_) => reasonless,
     }
 }

@@ -15,7 +15,7 @@ use ringleader_twin::rpc::{self, Ids};
 use wire::{Code, Method, Status, etcdserverpb as pb};
 
 use super::client::revision_of;
-use super::{Book, Open, another, failed};
+use super::{Book, Open, another, failed, is_learners};
 use crate::history::{Outcome, Stamp};
 use crate::member::CLUSTER;
 use crate::world::{Actor, News, World, Wrong};
@@ -176,6 +176,9 @@ impl Holder {
             Heard::Failed(status) => {
                 let at = world.stamp();
                 self.refused(book, at, &status)?;
+                if is_learners(&status) {
+                    self.member = another(&book.members, self.member, &mut self.dice);
+                }
                 let outcome = failed(world, status);
                 book.history.end(op, outcome);
                 self.forget(world);
@@ -219,6 +222,9 @@ impl Holder {
     /// A refusal must have a reason.
     fn refused(&self, book: &Book, at: Stamp, status: &Status) -> Result<(), Wrong> {
         let held = self.lease.as_ref().expect("its operation was refused");
+        if is_learners(status) {
+            return Ok(());
+        }
         match (held.stage, status.code) {
             (Stage::Attaching, Code::NotFound) => book.leases.ended(held.id, at),
             (Stage::Granting | Stage::Attaching, _) if ringleader_sim::life::is_refusal(status) => {

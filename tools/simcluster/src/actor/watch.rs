@@ -12,6 +12,7 @@ use prost::Message;
 use ringleader_sim::member::Heard;
 use ringleader_sim::ops::everything;
 use wire::etcdserverpb::watch_request::RequestUnion;
+use wire::mvccpb::Event;
 use wire::{Method, etcdserverpb as pb};
 
 use super::words::key;
@@ -19,6 +20,10 @@ use super::{Book, another};
 use crate::oracle::watches::Seen;
 use crate::world::{Actor, News, World, Wrong};
 
+/// Replies below this size come in fragments to those who ask for that.
+const SMALL: usize = 1 << 20;
+/// Notices that come this often are asked for.
+const OFTEN: Duration = Duration::from_secs(60);
 /// Time between two looks at what to do next, at most.
 const REST_MS: u64 = 800;
 
@@ -29,6 +34,8 @@ pub struct Watch {
     dice: Prng,
     stream: Option<CallId>,
     full: bool,
+    // Events of a reply that comes in fragments.
+    pieces: Vec<Event>,
     /// What it saw.
     pub seen: Seen,
     /// Streams so far.
@@ -44,18 +51,21 @@ impl Watch {
             1 => (key(first), key(first + 3)),
             _ => (everything(0).key, everything(0).range_end),
         };
+        let small = world.shape.watch_reply_bytes < SMALL;
         let create = pb::WatchCreateRequest {
             key,
             range_end,
             start_revision: *dice.pick(&[0, 1, 1, 10]),
             prev_kv: dice.chance(400),
             filters: if dice.chance(200) { vec![dice.below(2) as i32] } else { Vec::new() },
+            fragment: small && dice.chance(700),
+            progress_notify: world.shape.progress_interval < OFTEN,
             ..Default::default()
         };
         let member = 1 + dice.below(world.shape.members);
         world.wake(Duration::from_millis(dice.below(1000)), Actor::Watch(at), 0);
         let (stream, seen) = (None, Seen::new(create));
-        Watch { at, member, dice, stream, full: false, seen, streams: 0 }
+        Watch { at, member, dice, stream, full: false, pieces: Vec::new(), seen, streams: 0 }
     }
 
     /// Learns something.
@@ -112,6 +122,7 @@ impl Watch {
 
     fn open(&mut self, world: &mut World, book: &Book) {
         self.full = false;
+        self.pieces.clear();
         if !book.members.contains(&self.member) {
             self.member = another(&book.members, self.member, &mut self.dice);
         }
@@ -155,9 +166,15 @@ impl Watch {
             return Err(format!("watches: cancelled without a reason: {reply:?}"));
         }
         world.saw(revision);
-        match reply.events.is_empty() {
+        if reply.fragment {
+            self.pieces.extend(reply.events);
+            return Ok(());
+        }
+        let mut events = std::mem::take(&mut self.pieces);
+        events.extend(reply.events);
+        match events.is_empty() {
             true => self.seen.progressed(revision),
-            false => self.seen.took(reply.events)?,
+            false => self.seen.took(events)?,
         }
         Ok(())
     }

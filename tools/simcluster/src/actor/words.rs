@@ -1,6 +1,6 @@
 //! Owns what clients ask: random requests over few keys, each write with a value of its own, so
 //! that what happened tells who did it.
-//! Invariant: no two writes of a run carry the same value.
+//! Invariant: no two writes that are made up here carry the same value.
 
 use std::collections::BTreeMap;
 

@@ -5,12 +5,16 @@
 use std::time::Duration;
 
 use base::Prng;
-use node::{LeaderEvent, PeerNote, Report};
+use node::{LeaderEvent, PeerNote};
 use ringleader_sim::member::{End, Heard, Said};
+use ringleader_sim::plan::Fault;
 
-use super::{Happening, News, Voice, World, Wrong};
+use super::{Happening, Voice, World, Wrong};
 use crate::member::Mail;
 use crate::network::Letter;
+
+/// A member that was told of a failure of its disk says so within this time.
+const NOTICE: Duration = Duration::from_secs(1);
 
 impl World {
     pub(super) fn letter(&mut self, letter: Letter) -> Result<(), Wrong> {
@@ -20,6 +24,10 @@ impl World {
             return Ok(());
         }
         if !self.member(to).knows(from) {
+            if self.member(to).is_introduced() && !self.member(to).has_removed(from) {
+                let (now, mail) = (self.now, LeaderEvent::Stranger { peer: from });
+                self.member_mut(to).deliver(now, Mail::Peer(mail));
+            }
             return Ok(());
         }
         let note = PeerNote::decode(&letter.bytes).map_err(|_| {
@@ -47,7 +55,14 @@ impl World {
         let (said, stepped) = self.member_mut(id).step();
         self.hear(id, said)?;
         match stepped {
-            Ok(()) => Ok(()),
+            Ok(()) if self.stopped.remove(&id) => {
+                // The end of the process; the machine loses its power with it.
+                self.crash(id);
+                let wait = Duration::from_millis(self.dice.below(2000));
+                self.start_after(wait, id);
+                Ok(())
+            }
+            Ok(()) => self.went_on(id),
             Err(End::Crash) => {
                 self.crash(id);
                 let most = if self.dice.chance(500) { 40 } else { 2000 };
@@ -55,60 +70,49 @@ impl World {
                 self.start_after(wait, id);
                 Ok(())
             }
-            Err(End::Broken(what)) => Err(format!("member {id} is broken without a cause: {what}")),
+            Err(End::Broken(what)) => self.refused(id, &what),
+        }
+    }
+
+    /// A member whose disk failed a request that it cannot do without has stopped by now.
+    fn went_on(&self, id: u64) -> Result<(), Wrong> {
+        let Some((failed, since)) = self.member(id).failed() else { return Ok(()) };
+        match NOTICE < since && Fault::is_fatal(failed.kind, failed.error) {
+            true => Err(format!("member {id} goes on after {failed:?}")),
+            false => Ok(()),
         }
     }
 
     fn hear(&mut self, id: u64, said: Said) -> Result<(), Wrong> {
         let stamp = self.stamp();
+        for news in said.log {
+            self.logs.learn(stamp.at, id, news)?;
+        }
         for batch in said.decided {
             self.agreement.decided(stamp, id, &batch)?;
             self.member_mut(id).decided(batch.revision);
         }
         for report in said.reports {
-            self.report(id, report)?;
+            self.heard_report(id, report)?;
         }
         for (to, note) in said.sent {
             self.send(id, to, &note);
         }
         for (call, heard) in said.heard {
-            let actor = self.calls.get(&call).map(|call| call.actor);
-            match heard {
-                Heard::Reply(_) | Heard::Failed(_) | Heard::Finished => {
-                    self.calls.remove(&call);
-                }
-                Heard::Message(_) => {}
-            }
             self.remark(format_args!("member {id} answers {call:?}: {}", heard_in_short(&heard)));
-            // Nobody listens to a call that its client has left.
-            self.news.extend(actor.map(|actor| (actor, News::Heard(call, heard))));
-        }
-        Ok(())
-    }
-
-    fn report(&mut self, id: u64, report: Report) -> Result<(), Wrong> {
-        self.remark(format_args!("member {id} reports {report:?}"));
-        match report {
-            Report::Role { term, leader } if leader != 0 => self.agreement.leads(term, leader)?,
-            Report::Removed => return Err(format!("member {id} says that it was removed")),
-            Report::Broken { what } => return Err(format!("member {id} is broken: {what}")),
-            Report::NotForced { why } => return Err(format!("member {id} cannot: {why}")),
-            Report::Initialized { revision, .. } => self.member_mut(id).decided(revision),
-            Report::Forced { known, held, .. } => self.kept += held - known,
-            Report::Serving
-            | Report::Role { .. }
-            | Report::Checkpointed { .. }
-            | Report::Compacted { .. }
-            | Report::NoSpace
-            | Report::DiskStuck { .. }
-            | Report::Stopped => {}
+            self.answered(call, heard);
         }
         Ok(())
     }
 
     fn send(&mut self, from: u64, to: u64, note: &PeerNote) {
-        if !self.member(from).knows(to) || to > self.shape.members {
+        if !self.member(from).knows(to) {
             return;
+        }
+        // Nobody is there, or somebody else.
+        let found = self.members.get(&to);
+        if !found.is_some_and(|peer| self.member(from).looks_for(to, &peer.address)) {
+            return self.lost(from, to);
         }
         let mut dice = Prng::from_seed(self.dice.next_u64());
         match self.network.send(self.now, (from, to), note, &mut dice) {
