@@ -76,12 +76,9 @@ impl Leader {
             let known = members.get(*id).is_some_and(|member| member.peer_urls == *urls);
             !known && !removed.contains(id)
         });
-        let known: Vec<&Member> = match members.is_empty() {
-            true => self.told().iter().collect(),
-            false => members.iter().collect(),
-        };
-        let place = |member: &Member| (member.id, member.peer_urls.clone());
-        let mut places: BTreeMap<u64, Vec<String>> = known.into_iter().map(place).collect();
+        let known = self.known();
+        let place = |member: &&Member| (member.id, member.peer_urls.clone());
+        let mut places: BTreeMap<u64, Vec<String>> = known.iter().map(place).collect();
         for (id, urls) in &self.heard_of {
             let place = places.entry(*id).or_default();
             for url in urls {
@@ -109,6 +106,14 @@ impl Leader {
         listed || self.heard_of.contains_key(&peer)
     }
 
+    /// Our own list; of a member that has none yet, what it was told when it was to join.
+    fn known(&self) -> Vec<&Member> {
+        match self.sequencer.members().is_empty() {
+            true => self.told().iter().collect(),
+            false => self.sequencer.members().iter().collect(),
+        }
+    }
+
     /// Who the members are, by hearsay: as heard just now, else as heard when this member joined.
     fn told(&self) -> &[Member] {
         match &self.config.founding {
@@ -124,8 +129,8 @@ impl Leader {
             return;
         }
         let own = self.config.member_id;
-        let members = self.sequencer.members().iter().map(|member| member.id);
-        let asked: Vec<u64> = members.filter(|id| *id != own && *id != peer).collect();
+        let known = self.known().into_iter().map(|member| member.id);
+        let asked: Vec<u64> = known.filter(|id| *id != own && *id != peer).collect();
         for to in asked {
             let note = PeerNote::Ask { number: WHO, ask: PeerAsk::Members };
             self.out.push_back(LeaderEffect::Send { to, note });
