@@ -7,9 +7,9 @@ use std::time::Duration;
 use base::limits::BLOCK_BYTES;
 use base::{FileId, Instant, Prng};
 use bytes::{Bytes, BytesMut};
-use node::Restart;
 use node::leader::checkpoint::CheckpointPolicy;
 use node::manifest::{Manifest, SLOT_BYTES};
+use node::{LogPolicy, Restart};
 use wal::{Geometry, Header, Position};
 
 use crate::disk::{Damage, Disk, Spot};
@@ -162,6 +162,7 @@ impl Run {
             watch_stream_bytes: 1 << 20,
             request_timeout: Duration::from_secs(7),
             window_bytes: 1 << 20,
+            log: LogPolicy::STANDARD,
         };
         let start = Start {
             began: Instant(1),

@@ -7,7 +7,7 @@ use std::time::Duration;
 use node::leader::checkpoint::CheckpointPolicy;
 use node::leader::compactor::Retention;
 use node::shard::Partition;
-use node::{Founding, LeaderConfig, Reconfig, Restart, ShardConfig, ShardId};
+use node::{Founding, LeaderConfig, LogPolicy, Reconfig, Restart, ShardConfig, ShardId};
 use state::{Member, MemberRole};
 
 /// One Raft tick of every simulated member.
@@ -38,6 +38,8 @@ pub struct Setup {
     pub request_timeout: Duration,
     /// Applied entries in memory for peers that lag.
     pub window_bytes: usize,
+    /// The log's segments.
+    pub log: LogPolicy,
 }
 
 impl Setup {
@@ -64,6 +66,7 @@ impl Setup {
             reconfig: Reconfig::Strict,
             learners_max: 1,
             window_bytes: self.window_bytes,
+            log: self.log,
         }
     }
 

@@ -60,8 +60,8 @@ impl Transfers {
         Transfers { by_peer: BTreeMap::new(), next: epoch << 32 }
     }
 
-    /// Entries after this must be kept for the peers that are being served.
-    fn keep(&self) -> Option<u64> {
+    /// Entries after this will be needed by the peers that are being served.
+    pub fn keep(&self) -> Option<u64> {
         self.by_peer.values().map(|transfer| transfer.snapshot.at.index).min()
     }
 
@@ -87,6 +87,7 @@ impl Leader {
         {
             return;
         }
+        self.counts.stores_sent += 1;
         self.transfers.next += 1;
         let id = self.transfers.next;
         let snapshot = Snapshot {
@@ -116,11 +117,6 @@ impl Leader {
     fn ship_more(&mut self, transfer: u64) {
         let message = ToShard::ShipMore { transfer };
         self.out.push_back(LeaderEffect::ToShard { shard: MAKER, message });
-    }
-
-    fn keep_log(&mut self, now: Instant) {
-        let keep = self.transfers.keep();
-        self.consensus().handle(now, Event::Keep(keep));
     }
 
     /// A piece was made.
