@@ -100,6 +100,7 @@ impl World {
             | Report::Checkpointed { .. }
             | Report::Compacted { .. }
             | Report::NoSpace
+            | Report::Version(_)
             | Report::DiskStuck { .. }
             | Report::Stopped => {}
         }
