@@ -5,6 +5,7 @@
 use std::time::Duration;
 
 use base::Prng;
+use node::leader::checks::CheckPolicy;
 use ringleader_sim::plan::Pace;
 
 /// Something that goes wrong.
@@ -83,6 +84,8 @@ pub struct Shape {
     pub trouble_every: Duration,
     /// What kinds of trouble.
     pub troubles: Vec<Trouble>,
+    /// When members' data is compared.
+    pub checks: CheckPolicy,
 }
 
 impl Shape {
@@ -110,6 +113,7 @@ impl Shape {
             storm: millis(dice, &[3000, 6000, 12_000]),
             trouble_every: millis(dice, &[200, 600, 2000]),
             troubles,
+            checks: CheckPolicy::OFF,
         }
     }
 }

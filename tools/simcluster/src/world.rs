@@ -98,6 +98,8 @@ pub struct World {
     pub crashes: u64,
     /// Entries that forced members kept without knowing them to be committed.
     pub kept: u64,
+    /// Whose data was found to be another than that of the others; 0 for all.
+    pub blamed: BTreeSet<u64>,
     dice: Prng,
     queue: BTreeMap<(Instant, u64), Happening>,
     next: u64,
@@ -126,6 +128,7 @@ impl World {
             seen: 1,
             crashes: 0,
             kept: 0,
+            blamed: BTreeSet::new(),
             dice,
             queue: BTreeMap::new(),
             next: 0,
@@ -158,6 +161,11 @@ impl World {
 
     fn member_mut(&mut self, id: u64) -> &mut Member {
         &mut self.members[id as usize - 1]
+    }
+
+    /// Changes what a member is, from its next life on.
+    pub fn prepare(&mut self, id: u64, change: impl FnOnce(&mut Member)) {
+        change(self.member_mut(id));
     }
 
     /// A moment that no other moment equals, later than all before.
