@@ -196,7 +196,10 @@ impl Cluster {
                     }
                 }
                 4..7 => self.propose(at),
-                7 => self.read(at),
+                7 => {
+                    self.read(at);
+                    self.tell_commit(at);
+                }
                 8..13 => self.deliver(weather),
                 13..16 => self.sync(at),
                 16 => self.fetch(at),
@@ -232,6 +235,14 @@ impl Cluster {
         if self.members[at].consensus.is_some() {
             self.members[at].reads.insert(context, known);
             self.event(at, Event::ReadIndex(ReadContext(context)));
+        }
+    }
+
+    /// Peers hear of commits at any moment, or not before the next append or heartbeat.
+    fn tell_commit(&mut self, at: usize) {
+        let untold = self.members[at].up().map(|consensus| consensus.untold());
+        for peer in untold.unwrap_or_default() {
+            self.event(at, Event::TellCommit(peer));
         }
     }
 
