@@ -10,6 +10,7 @@ mod core;
 mod gate;
 mod inside;
 mod lease_pages;
+mod letter;
 mod links;
 mod looks;
 mod mesh;
@@ -26,6 +27,7 @@ mod service;
 mod setup;
 mod tally;
 mod versions;
+mod vigil;
 mod wake;
 
 fn main() {
