@@ -22,6 +22,7 @@ mod seat;
 mod service;
 mod setup;
 mod tally;
+mod versions;
 mod wake;
 
 fn main() {

@@ -20,6 +20,7 @@ mod sequence;
 mod start;
 mod transfer;
 mod upkeep;
+mod versions;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
@@ -47,6 +48,9 @@ use sequence::Sequence;
 use start::Start;
 use transfer::Transfers;
 use upkeep::Publication;
+pub use versions::VersionNews;
+use versions::Versions;
+use wire::peer::Version;
 
 /// What the leader is told once.
 #[derive(Clone, Debug)]
@@ -79,8 +83,12 @@ pub struct LeaderConfig {
     pub checkpoint: CheckpointPolicy,
     /// The log segments found in the directory, by number, rising.
     pub log_segments: Vec<u64>,
-    /// Version that we serve, for example `3.7.1`.
-    pub version: String,
+    /// Version of this server.
+    pub version: Version,
+    /// The oldest version of a cluster that it takes part in.
+    pub version_min: Version,
+    /// `--downgrade-check-time`.
+    pub downgrade_check: Duration,
     /// What a new data directory becomes part of.
     pub founding: Founding,
     /// `--strict-reconfig-check`.
@@ -235,6 +243,8 @@ pub enum Report {
     },
     /// The quota was passed and the alarm raised.
     NoSpace,
+    /// About the version of the cluster.
+    Version(VersionNews),
     /// A write of the log does not come back: leadership was offered to another member.
     DiskStuck {
         /// How old the write is.
@@ -274,6 +284,7 @@ pub struct Leader {
     transfers: Transfers,
     incoming: Incoming,
     leaving: Leaving,
+    versions: Versions,
     /// When a stuck disk last made this member give up leadership.
     handed_over: Instant,
     next_tick: Instant,
@@ -340,6 +351,7 @@ impl Leader {
             transfers,
             incoming: Incoming::new(),
             leaving: Leaving::No,
+            versions: Versions::new(),
             handed_over: now,
             next_tick: now,
             store: BTreeMap::new(),
@@ -384,7 +396,7 @@ impl Leader {
             ToLeader::Propose(proposals) => self.take_proposals(shard, proposals),
             ToLeader::ReadIndex { round } => self.rounds.read(shard, round),
             ToLeader::Ask { call, question } => self.take_question(now, shard, call, question),
-            ToLeader::Values { fetch, answers } => self.take_values(fetch, answers),
+            ToLeader::Values { fetch, answers } => self.take_values(now, fetch, answers),
             ToLeader::Durable { slice, generation, root } => {
                 self.slice_durable(slice, generation, root);
             }

@@ -9,11 +9,15 @@ use node::leader::compactor::Retention;
 use node::shard::Partition;
 use node::{Founding, LeaderConfig, Reconfig, ShardConfig, ShardId};
 use state::{Member, MemberRole};
+use wire::peer::Version;
 
 /// One Raft tick of every simulated member.
 pub const HEARTBEAT: Duration = Duration::from_millis(100);
 /// Time without a leader until an election begins, at least.
 pub const ELECTION_TIMEOUT: Duration = Duration::from_millis(1000);
+
+/// The version of every simulated server.
+pub const SERVER: Version = Version { major: 3, minor: 7, patch: 1 };
 
 /// A member as it is set up.
 #[derive(Clone, Debug)]
@@ -56,7 +60,9 @@ impl Setup {
             retention: Retention::Everything,
             checkpoint: self.checkpoint,
             log_segments,
-            version: "3.7.1".into(),
+            version: SERVER,
+            version_min: Version { patch: 0, ..SERVER },
+            downgrade_check: Duration::from_secs(5),
             founding: Founding::New(self.founders.iter().copied().map(founder).collect()),
             reconfig: Reconfig::Strict,
             learners_max: 1,

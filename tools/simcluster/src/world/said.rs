@@ -98,6 +98,7 @@ impl World {
             | Report::Checkpointed { .. }
             | Report::Compacted { .. }
             | Report::NoSpace
+            | Report::Version(_)
             | Report::DiskStuck { .. }
             | Report::Stopped => {}
         }
