@@ -19,6 +19,8 @@ pub enum Planted {
     ReadWithoutRound,
     /// The log holds no votes.
     ForgetVote,
+    /// A store takes in other values than the log gave it.
+    OtherValues,
 }
 
 /// What holds for all lives of the member.

@@ -8,6 +8,7 @@ use base::limits::BLOCK_BYTES;
 use base::{FileId, Instant, Prng};
 use bytes::{Bytes, BytesMut};
 use node::leader::checkpoint::CheckpointPolicy;
+use node::leader::checks::CheckPolicy;
 use node::manifest::{Manifest, SLOT_BYTES};
 use wal::{Geometry, Header, Position};
 
@@ -17,7 +18,7 @@ use crate::member::{End, Failed, Member, Start};
 use crate::ops::Source;
 use crate::oracle::Oracle;
 use crate::plan::{Ending, Fault, Pace, Planted, Shape};
-use crate::setup::Setup;
+use crate::setup::{OLDEST, SERVER, Setup};
 use crate::trace::Trace;
 
 /// Who the member is, in every run.
@@ -160,6 +161,9 @@ impl Run {
             watch_stream_bytes: 1 << 20,
             request_timeout: Duration::from_secs(7),
             window_bytes: 1 << 20,
+            server: SERVER,
+            oldest: OLDEST,
+            checks: CheckPolicy::OFF,
         };
         let start = Start {
             began: Instant(1),

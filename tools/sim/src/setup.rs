@@ -5,6 +5,7 @@
 use std::time::Duration;
 
 use node::leader::checkpoint::CheckpointPolicy;
+use node::leader::checks::CheckPolicy;
 use node::leader::compactor::Retention;
 use node::shard::Partition;
 use node::{Founding, LeaderConfig, Reconfig, ShardConfig, ShardId};
@@ -18,6 +19,8 @@ pub const ELECTION_TIMEOUT: Duration = Duration::from_millis(1000);
 
 /// The version of every simulated server.
 pub const SERVER: Version = Version { major: 3, minor: 7, patch: 1 };
+/// The oldest version of a cluster that it takes part in.
+pub const OLDEST: Version = Version { patch: 0, ..SERVER };
 
 /// A member as it is set up.
 #[derive(Clone, Debug)]
@@ -40,6 +43,12 @@ pub struct Setup {
     pub request_timeout: Duration,
     /// Applied entries in memory for peers that lag.
     pub window_bytes: usize,
+    /// The version of its server.
+    pub server: Version,
+    /// The oldest version of a cluster that it takes part in.
+    pub oldest: Version,
+    /// When it compares members' data.
+    pub checks: CheckPolicy,
 }
 
 impl Setup {
@@ -60,8 +69,9 @@ impl Setup {
             retention: Retention::Everything,
             checkpoint: self.checkpoint,
             log_segments,
-            version: SERVER,
-            version_min: Version { patch: 0, ..SERVER },
+            version: self.server,
+            version_min: self.oldest,
+            checks: self.checks,
             downgrade_check: Duration::from_secs(5),
             founding: Founding::New(self.founders.iter().copied().map(founder).collect()),
             reconfig: Reconfig::Strict,

@@ -14,8 +14,9 @@ use ringleader_sim::Planted;
 use ringleader_sim::disk::Disk;
 use ringleader_sim::member::{End, Member as Life, Said, Start};
 use ringleader_sim::plan::{Ending, Fault};
-use ringleader_sim::setup::Setup;
+use ringleader_sim::setup::{OLDEST, SERVER, Setup};
 use ringleader_sim::trace::Trace;
+use wire::peer::Version;
 
 use crate::clock::Clock;
 use crate::plan::{Shape, pace};
@@ -43,7 +44,12 @@ pub struct Member {
     disk: Disk,
     trace: Trace,
     life: Option<Alive>,
-    planted: Planted,
+    /// The bug that it has from its next life on.
+    pub planted: Planted,
+    /// The version of its server in its next life.
+    pub server: Version,
+    /// The oldest version that this works with.
+    pub oldest: Version,
     /// Lives so far.
     pub lives: u64,
 }
@@ -83,6 +89,8 @@ impl Member {
             trace: Trace::new(),
             life: None,
             planted,
+            server: SERVER,
+            oldest: OLDEST,
             lives: 0,
         }
     }
@@ -106,6 +114,9 @@ impl Member {
             request_timeout: REQUEST_TIMEOUT,
             // Whoever is away for long needs the whole store.
             window_bytes: *dice.pick(&[512, 4 << 10, 1 << 20]),
+            server: self.server,
+            oldest: self.oldest,
+            checks: shape.checks,
         };
         let start = Start {
             began: clock.began(),

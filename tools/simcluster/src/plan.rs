@@ -5,6 +5,7 @@
 use std::time::Duration;
 
 use base::Prng;
+use node::leader::checks::{AtStart, CheckPolicy};
 use ringleader_sim::plan::Pace;
 
 /// Something that goes wrong.
@@ -83,6 +84,8 @@ pub struct Shape {
     pub trouble_every: Duration,
     /// What kinds of trouble.
     pub troubles: Vec<Trouble>,
+    /// When members' data is compared.
+    pub checks: CheckPolicy,
 }
 
 impl Shape {
@@ -110,7 +113,23 @@ impl Shape {
             storm: millis(dice, &[3000, 6000, 12_000]),
             trouble_every: millis(dice, &[200, 600, 2000]),
             troubles,
+            checks: checks(dice),
         }
+    }
+}
+
+/// Half of all clusters compare their members, far more often than any operator would.
+fn checks(dice: &mut Prng) -> CheckPolicy {
+    if dice.chance(500) {
+        return CheckPolicy::OFF;
+    }
+    let gap = |dice: &mut Prng| {
+        dice.chance(700).then(|| Duration::from_millis(*dice.pick(&[200, 1000, 5000])))
+    };
+    CheckPolicy {
+        at_start: if dice.chance(500) { AtStart::Compare } else { AtStart::Serve },
+        every: gap(dice),
+        compactions_every: gap(dice),
     }
 }
 

@@ -96,6 +96,8 @@ pub struct World {
     pub seen: i64,
     /// Times that power went.
     pub crashes: u64,
+    /// Whose data was found to be another than that of the others; 0 for all.
+    pub blamed: BTreeSet<u64>,
     dice: Prng,
     queue: BTreeMap<(Instant, u64), Happening>,
     next: u64,
@@ -123,6 +125,7 @@ impl World {
             agreement: Agreement::new(),
             seen: 1,
             crashes: 0,
+            blamed: BTreeSet::new(),
             dice,
             queue: BTreeMap::new(),
             next: 0,
@@ -155,6 +158,11 @@ impl World {
 
     fn member_mut(&mut self, id: u64) -> &mut Member {
         &mut self.members[id as usize - 1]
+    }
+
+    /// Changes what a member is, from its next life on.
+    pub fn prepare(&mut self, id: u64, change: impl FnOnce(&mut Member)) {
+        change(self.member_mut(id));
     }
 
     /// A moment that no other moment equals, later than all before.

@@ -47,6 +47,7 @@ impl Leader {
 
     /// Notes to a peer were lost.
     pub(super) fn unreachable(&mut self, now: Instant, peer: u64) {
+        self.check_lost(now, peer);
         if let Some(consensus) = &mut self.consensus {
             consensus.handle(now, Event::Unreachable(peer));
         }

@@ -53,6 +53,7 @@ impl Leader {
         self.watch_disk(now);
         self.finish_leaving(now);
         self.publish_if_due(now);
+        self.checks_tick(now);
         if self.leads() && !self.stopping {
             self.expire_leases(now);
             self.compact_if_due(now);
@@ -115,7 +116,7 @@ impl Leader {
             true => self.sequencer.leases().is_primary(),
             false => self.role.leader != 0,
         };
-        if !listed || !led {
+        if !listed || !led || self.is_unchecked(now) {
             return;
         }
         self.publication = Publication::Sent(now);

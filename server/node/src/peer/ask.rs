@@ -10,6 +10,7 @@ use wire::etcdserverpb as pb;
 use wire::peer::Version;
 
 use super::BadNote;
+use crate::corruption::HashAt;
 use crate::versions::Served;
 
 /// What only the leader can answer, if nothing else is said.
@@ -53,6 +54,11 @@ pub enum PeerAsk {
     },
     /// Of which version are you? Everybody answers.
     Version,
+    /// What is the hash of your history? Everybody answers.
+    Hash {
+        /// Up to this revision.
+        revision: i64,
+    },
 }
 
 /// What the peer says.
@@ -75,6 +81,8 @@ pub enum PeerAnswer {
     NotLeader,
     /// For `Version`.
     Version(Served),
+    /// For `Hash`.
+    Hash(HashAt),
 }
 
 impl PeerAsk {
@@ -108,6 +116,10 @@ impl PeerAsk {
                 to.put_u64_le(*id);
             }
             PeerAsk::Version => to.put_u8(7),
+            PeerAsk::Hash { revision } => {
+                to.put_u8(8);
+                to.put_i64_le(*revision);
+            }
         }
     }
 
@@ -123,6 +135,7 @@ impl PeerAsk {
             5 => PeerAsk::UpdateMember { id: from.u64()?, peer_urls: take_texts(from)? },
             6 => PeerAsk::PromoteMember { id: from.u64()? },
             7 => PeerAsk::Version,
+            8 => PeerAsk::Hash { revision: from.i64()? },
             _ => return Err(BadNote),
         })
     }
@@ -155,6 +168,11 @@ impl PeerAnswer {
                 put_text(to, &served.server.to_string());
                 put_text(to, &served.oldest.to_string());
             }
+            PeerAnswer::Hash(HashAt { hash, revision, compact, head }) => {
+                to.put_u8(7);
+                to.put_u32_le(*hash);
+                [revision, compact, head].into_iter().for_each(|number| to.put_i64_le(*number));
+            }
         }
     }
 
@@ -172,6 +190,12 @@ impl PeerAnswer {
             6 => PeerAnswer::Version(Served {
                 server: take_version(from)?,
                 oldest: take_version(from)?,
+            }),
+            7 => PeerAnswer::Hash(HashAt {
+                hash: from.u32()?,
+                revision: from.i64()?,
+                compact: from.i64()?,
+                head: from.i64()?,
             }),
             _ => return Err(BadNote),
         })

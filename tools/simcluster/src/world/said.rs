@@ -5,7 +5,8 @@
 use std::time::Duration;
 
 use base::Prng;
-use node::{LeaderEvent, PeerNote, Report};
+use node::{CheckNews, LeaderEvent, PeerNote, Report, VersionNews};
+use ringleader_sim::Planted;
 use ringleader_sim::member::{End, Heard, Said};
 
 use super::{Happening, News, Voice, World, Wrong};
@@ -90,6 +91,18 @@ impl World {
         self.remark(format_args!("member {id} reports {report:?}"));
         match report {
             Report::Role { term, leader } if leader != 0 => self.agreement.leads(term, leader)?,
+            Report::Version(VersionNews::TooOld { .. }) => {
+                return Err(format!("member {id} is too old for its cluster"));
+            }
+            Report::Check(CheckNews::Inconsistent) => {
+                return Err(format!("member {id} finds other data at its peers: {report:?}"));
+            }
+            Report::Alarm { member, .. } => {
+                self.blamed.insert(member);
+                if self.members.iter().all(|one| one.planted == Planted::Nothing) {
+                    return Err(format!("member {id} hears that {member} has other data"));
+                }
+            }
             Report::Removed => return Err(format!("member {id} says that it was removed")),
             Report::Broken { what } => return Err(format!("member {id} is broken: {what}")),
             Report::Initialized { revision, .. } => self.member_mut(id).decided(revision),
@@ -99,6 +112,7 @@ impl World {
             | Report::Compacted { .. }
             | Report::NoSpace
             | Report::Version(_)
+            | Report::Check(_)
             | Report::DiskStuck { .. }
             | Report::Stopped => {}
         }
