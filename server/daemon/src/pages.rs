@@ -256,11 +256,7 @@ fn run_checks(
 ) {
     let Some(check) = todo.pop() else { return reply.respond(checks_body(&done, verbose)) };
     let (method, message) = match check {
-        // A single voter is never a learner.
-        Check::NonLearner => {
-            done.push((check, None));
-            return run_checks(core, todo, done, verbose, reply);
-        }
+        Check::NonLearner => (Method::Status, Bytes::new()),
         Check::DataCorruption => {
             let corrupt = pb::AlarmType::Corrupt as i32;
             let get = pb::AlarmRequest { alarm: corrupt, ..pb::AlarmRequest::default() };
@@ -275,12 +271,21 @@ fn run_checks(
             (Check::DataCorruption, result) => {
                 alarm_reason(result, &[]).map(|_| "alarm activated: CORRUPT".to_owned())
             }
-            (_, Ok(_)) => None,
-            (_, Err(error)) => Some(error.message.into_owned()),
+            (Check::NonLearner, Ok(status)) => learner_reason(status),
+            (Check::SerializableRead | Check::LinearizableRead, Ok(_)) => None,
+            (Check::NonLearner | Check::SerializableRead | Check::LinearizableRead, Err(error)) => {
+                Some(error.message.into_owned())
+            }
         };
         done.push((check, error));
         run_checks(next, todo, done, verbose, reply);
     });
+}
+
+/// Why a member is not ready that does not vote yet, in etcd's words.
+fn learner_reason(status: Bytes) -> Option<String> {
+    let status: pb::StatusResponse = prost::Message::decode(status).expect("our own reply");
+    status.is_learner.then(|| "not supported for learner".to_owned())
 }
 
 fn checks_body(done: &[(Check, Option<String>)], verbose: bool) -> HttpResponse {
@@ -347,6 +352,15 @@ mod tests {
         let bad =
             checks_body(&[(Check::LinearizableRead, Some("etcdserver: no leader".into()))], false);
         assert_eq!(&bad.body[..], b"[-]linearizable_read failed: etcdserver: no leader\n\n");
+    }
+
+    #[test]
+    fn a_member_without_a_vote_is_not_ready() {
+        let status = |is_learner| encode(&pb::StatusResponse { is_learner, ..Default::default() });
+        assert_eq!(learner_reason(status(false)), None);
+        let reason = learner_reason(status(true));
+        let body = checks_body(&[(Check::NonLearner, reason)], false);
+        assert_eq!(&body.body[..], b"[-]non_learner failed: not supported for learner\n\n");
     }
 
     #[test]

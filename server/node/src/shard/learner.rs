@@ -20,10 +20,7 @@ fn is_for_learners(method: Method, message: &Bytes) -> bool {
         let request = decode::<pb::RangeRequest>(message.clone());
         request.is_ok_and(|request| request.serializable)
     };
-    match method {
-        Method::Status | Method::Snapshot => true,
-        method => method == Method::Range && may_be_old(),
-    }
+    matches!(method, Method::Status | Method::Snapshot) || (method == Method::Range && may_be_old())
 }
 
 #[cfg(test)]
