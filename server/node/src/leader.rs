@@ -16,6 +16,7 @@ mod incoming;
 mod leave;
 mod members;
 mod peers;
+mod pieces;
 mod propose;
 mod reconfig;
 mod rounds;

@@ -7,7 +7,7 @@
 //! wanted --cut--> Shipping --pieces, window of a few--> all taken --> Complete --> MsgSnapshot
 //! ```
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,16 +16,13 @@ use bytes::Bytes;
 use consensus::{Delivery, Event, PeerMessage, Snapshot};
 use wal::Mark;
 
+use super::pieces::Pieces;
 use super::{Leader, LeaderEffect};
 use crate::message::{Piece, ShardId, ToShard};
 use crate::peer::PeerNote;
 
-/// Pieces on their way to one peer.
-const WINDOW: usize = 8;
 /// Transfers at a time; others wait for the group to ask again.
 const TRANSFERS_MAX: usize = 2;
-/// A piece that is not taken for so long is sent again.
-const RESEND: Duration = Duration::from_secs(1);
 /// A transfer that makes no progress for so long is given up.
 const GIVE_UP: Duration = Duration::from_secs(60);
 /// Who makes the pieces.
@@ -40,17 +37,21 @@ pub struct Transfers {
 struct Transfer {
     id: u64,
     snapshot: Snapshot,
-    window: VecDeque<(u32, Bytes)>,
-    made: u32,
+    pieces: Pieces,
     stage: Stage,
+    /// When something of it was last taken.
     progress: Instant,
-    sent: Instant,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Stage {
+    /// The maker is at a piece.
     Making,
+    /// The maker waits for room on the way to the peer.
+    Full,
+    /// All pieces were made.
     Made,
+    /// The peer has them all.
     Complete,
 }
 
@@ -102,20 +103,22 @@ impl Leader {
         let transfer = Transfer {
             id,
             snapshot,
-            window: VecDeque::new(),
-            made: 0,
+            pieces: Pieces::new(now),
             stage: Stage::Making,
             progress: now,
-            sent: now,
         };
         self.transfers.by_peer.insert(peer, transfer);
-        (1..WINDOW).for_each(|_| self.ship_more(id));
         self.keep_log(now);
     }
 
-    fn ship_more(&mut self, transfer: u64) {
-        let message = ToShard::ShipMore { transfer };
-        self.out.push_back(LeaderEffect::ToShard { shard: MAKER, message });
+    /// Has the next piece made, if there is room for it.
+    fn ship_more(&mut self, peer: u64) {
+        let transfer = self.transfers.by_peer.get_mut(&peer).expect("it is under way");
+        if transfer.stage == Stage::Full && transfer.pieces.has_room() {
+            transfer.stage = Stage::Making;
+            let message = ToShard::ShipMore { transfer: transfer.id };
+            self.out.push_back(LeaderEffect::ToShard { shard: MAKER, message });
+        }
     }
 
     fn keep_log(&mut self, now: Instant) {
@@ -127,39 +130,29 @@ impl Leader {
     pub(super) fn shipped(&mut self, now: Instant, id: u64, bytes: Bytes, piece: Piece) {
         let Some(peer) = self.transfers.peer_of(id) else { return };
         let transfer = self.transfers.by_peer.get_mut(&peer).expect("found a moment ago");
-        let number = transfer.made;
-        transfer.made += 1;
-        transfer.sent = now;
-        if piece == Piece::Last {
-            transfer.stage = Stage::Made;
-        }
-        transfer.window.push_back((number, bytes.clone()));
+        let number = transfer.pieces.add(now, bytes.clone());
+        transfer.stage = match piece {
+            Piece::Middle => Stage::Full,
+            Piece::Last => Stage::Made,
+        };
         let note = PeerNote::Part { transfer: id, number, bytes };
         self.out.push_back(LeaderEffect::Send { to: peer, note });
+        self.ship_more(peer);
     }
 
     /// The peer has a piece, and all before it.
     pub(super) fn part_taken(&mut self, now: Instant, peer: u64, id: u64, number: u32) {
         let Some(transfer) = self.transfers.by_peer.get_mut(&peer) else { return };
-        if transfer.id != id {
-            return;
-        }
-        let mut freed = 0;
-        while transfer.window.pop_front_if(|(sent, _)| *sent <= number).is_some() {
-            freed += 1;
-        }
-        if freed == 0 {
+        if transfer.id != id || !transfer.pieces.take(now, number) {
             return;
         }
         transfer.progress = now;
-        let made = transfer.stage == Stage::Made;
-        let complete = made && transfer.window.is_empty();
-        if complete {
+        if transfer.stage == Stage::Made && transfer.pieces.is_empty() {
             transfer.stage = Stage::Complete;
             let snapshot = transfer.snapshot.clone();
             self.consensus().handle(now, Event::SnapshotMade { peer, snapshot });
-        } else if !made {
-            (0..freed).for_each(|_| self.ship_more(id));
+        } else {
+            self.ship_more(peer);
         }
     }
 
@@ -186,13 +179,9 @@ impl Leader {
             .collect();
         ended.into_iter().for_each(|peer| self.end_transfer(now, peer));
         for (peer, transfer) in &mut self.transfers.by_peer {
-            if RESEND <= now.since(transfer.sent) {
-                transfer.sent = now;
-                for (number, bytes) in &transfer.window {
-                    let (number, bytes) = (*number, bytes.clone());
-                    let note = PeerNote::Part { transfer: transfer.id, number, bytes };
-                    self.out.push_back(LeaderEffect::Send { to: *peer, note });
-                }
+            for (number, bytes) in transfer.pieces.resend(now) {
+                let note = PeerNote::Part { transfer: transfer.id, number, bytes };
+                self.out.push_back(LeaderEffect::Send { to: *peer, note });
             }
         }
     }
