@@ -17,6 +17,7 @@ mod mixed;
 mod put;
 mod range;
 mod stalled;
+mod stamped;
 mod stm;
 mod txn_mixed;
 mod txn_put;

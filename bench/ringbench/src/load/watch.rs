@@ -14,6 +14,7 @@ use wire::Method;
 use wire::etcdserverpb::{PutRequest, PutResponse};
 use wire::grpc::{decode, frame};
 
+use super::stamped;
 use super::watcher::{Watcher, Watching};
 use crate::flags::Common;
 use crate::net::Link;
@@ -183,21 +184,7 @@ async fn put_all(
     .await
 }
 
-/// A value that says when its put was made and which it was, so that whoever sees the event knows
-/// how old it is; at least `pad` bytes long.
-pub(super) fn stamped(now_ns: u64, number: u64, pad: usize) -> Bytes {
-    let mut value = [now_ns.to_le_bytes(), number.to_le_bytes()].concat();
-    value.resize(pad.max(value.len()), 0);
-    Bytes::from(value)
-}
-
-/// When the put of a value was made, and which it was.
-pub(super) fn stamp(value: &[u8]) -> Option<(u64, u64)> {
-    let (now_ns, rest) = value.split_first_chunk()?;
-    let (number, _) = rest.split_first_chunk()?;
-    Some((u64::from_le_bytes(*now_ns), u64::from_le_bytes(*number)))
-}
-
+/// Makes a put and counts it, in the first row.
 pub(super) async fn count_put(
     link: &Link,
     turns: &Turns,
@@ -219,7 +206,7 @@ async fn put(link: &Link, turns: &Turns, watched: &Watched) {
     let mut seen = Seen::default();
     while let Some(turn) = turns.next().await {
         let key = watched.keys.key(watched.number(turn.number));
-        let value = stamped(turns.now_ns(), turn.number, 0);
+        let value = stamped::stamped(turns.now_ns(), turn.number, 0);
         let request = PutRequest { key, value, ..PutRequest::default() };
         count_put(link, turns, turn, &request, &mut seen).await;
     }
@@ -231,28 +218,7 @@ async fn read(turns: &Turns, stream: &RefCell<Stream>, puts: &BTreeMap<u64, u64>
         let mut stream = stream.borrow_mut();
         (stream.watcher.take(), std::mem::take(&mut stream.watched))
     };
-    let Some(mut watcher) = watcher else { return };
-    let mut due: u64 = watched.iter().map(|number| puts.get(number).copied().unwrap_or(0)).sum();
-    turns.due();
-    while due > 0 && !turns.is_ending() {
-        let reply = match watcher.next().await {
-            Ok(reply) => reply,
-            Err(status) => {
-                turns.note_failure(1, status.code.name(), &status.message);
-                break;
-            }
-        };
-        if let Err(wrong) = watcher.check(&reply) {
-            turns.note_failure(1, WRONG, &wrong.0);
-        }
-        let now_ns = turns.now_ns();
-        for event in &reply.events {
-            due = due.saturating_sub(1);
-            match event.kv.as_ref().and_then(|kv| stamp(&kv.value)) {
-                Some((put_ns, _)) => turns.arrived(1, now_ns.saturating_sub(put_ns)),
-                None => turns.note_failure(1, WRONG, "an event with another's value"),
-            }
-        }
-    }
-    turns.came();
+    let Some(watcher) = watcher else { return };
+    let due = watched.iter().map(|number| puts.get(number).copied().unwrap_or(0)).sum();
+    stamped::read(turns, watcher, due, |_| ()).await;
 }

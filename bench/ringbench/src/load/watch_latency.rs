@@ -10,12 +10,12 @@ use base::Prng;
 use bytes::Bytes;
 use clap::Args;
 use measure::Series;
-use measure::failures::WRONG;
 use measure::op::Seen;
 use measure::series::Times;
 use wire::etcdserverpb::PutRequest;
 
-use super::watch::{PUTS, count_put, stamp, stamped};
+use super::stamped::{self, Sight};
+use super::watch::{PUTS, count_put};
 use super::watcher::{Watcher, Watching};
 use crate::flags::Common;
 use crate::run::{Client, Counted, End, Phase, Seat, Turns};
@@ -48,13 +48,6 @@ pub struct Flags {
     /// Bytes of a value, at least 16
     #[arg(long, default_value_t = 32)]
     val_size: usize,
-}
-
-/// An event that a reader saw: the number of its put, and when.
-#[derive(Clone, Copy)]
-struct Sight {
-    number: u64,
-    seen_ns: u64,
 }
 
 type Sights = Rc<RefCell<Vec<Sight>>>;
@@ -100,7 +93,8 @@ pub async fn work(flags: &Flags, common: &Common, seat: Rc<Seat>) -> Result<Coun
                     return put(&client, &turns, &key, pad, shared.table(total)).await;
                 }
                 let watcher = watchers[client.number].borrow_mut().take();
-                read(&turns, watcher.expect("one reader each"), due, &sights).await;
+                let watcher = watcher.expect("one reader each");
+                stamped::read(&turns, watcher, due, |sight| sights.borrow_mut().push(sight)).await;
             }
         })
         .await;
@@ -130,37 +124,9 @@ fn since_done(seat: &Seat, sights: &[Sight], total: u64) -> Series {
 async fn put(client: &Client, turns: &Turns, key: &Bytes, pad: usize, done: &[AtomicU64]) {
     let mut seen = Seen::default();
     while let Some(turn) = turns.next().await {
-        let value = stamped(turns.now_ns(), turn.number, pad);
+        let value = stamped::stamped(turns.now_ns(), turn.number, pad);
         let request = PutRequest { key: key.clone(), value, ..PutRequest::default() };
         count_put(&client.link, turns, turn, &request, &mut seen).await;
         done[turn.number as usize].store(turns.now_ns(), Ordering::Relaxed);
     }
-}
-
-async fn read(turns: &Turns, mut watcher: Watcher, mut due: u64, sights: &Sights) {
-    turns.due();
-    while due > 0 && !turns.is_ending() {
-        let reply = match watcher.next().await {
-            Ok(reply) => reply,
-            Err(status) => {
-                turns.note_failure(1, status.code.name(), &status.message);
-                break;
-            }
-        };
-        if let Err(wrong) = watcher.check(&reply) {
-            turns.note_failure(1, WRONG, &wrong.0);
-        }
-        let seen_ns = turns.now_ns();
-        for event in &reply.events {
-            due = due.saturating_sub(1);
-            match event.kv.as_ref().and_then(|kv| stamp(&kv.value)) {
-                Some((sent_ns, number)) => {
-                    turns.arrived(1, seen_ns.saturating_sub(sent_ns));
-                    sights.borrow_mut().push(Sight { number, seen_ns });
-                }
-                None => turns.note_failure(1, WRONG, "an event with another's value"),
-            }
-        }
-    }
-    turns.came();
 }
