@@ -2,6 +2,7 @@
 
 pub mod etcd;
 pub mod html;
+pub mod perfdash;
 mod svg;
 pub mod table;
 

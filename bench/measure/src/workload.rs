@@ -10,6 +10,7 @@ mod keep_alive;
 pub mod mixed;
 mod put;
 mod range;
+mod range_parts;
 pub mod txn_mixed;
 mod txn_put;
 
@@ -18,6 +19,7 @@ pub use keep_alive::KeepAlive;
 pub use mixed::{Mixed, MixedOptions};
 pub use put::Put;
 pub use range::{Range, RangeOptions};
+pub use range_parts::{PartKind, RangeParts};
 pub use txn_mixed::{TxnMixed, TxnMixedOptions};
 pub use txn_put::TxnPut;
 
@@ -43,7 +45,7 @@ pub trait Workload {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use crate::keys::{KeyOrder, KeySpace, Values};
     use prost::Message;
@@ -54,15 +56,15 @@ mod tests {
         KeySpace { size, key_bytes: 8, prefix: Bytes::new(), order: KeyOrder::Sequential }
     }
 
-    pub(super) fn header(revision: i64) -> Option<ResponseHeader> {
+    pub(crate) fn header(revision: i64) -> Option<ResponseHeader> {
         Some(ResponseHeader { revision, ..ResponseHeader::default() })
     }
 
-    pub(super) fn message<M: Message + Default>(op: &Op) -> M {
+    pub(crate) fn message<M: Message + Default>(op: &Op) -> M {
         M::decode(op.frame.slice(wire::grpc::PREFIX_BYTES..)).unwrap()
     }
 
-    pub(super) fn bytes(message: &impl Message) -> Bytes {
+    pub(crate) fn bytes(message: &impl Message) -> Bytes {
         Bytes::from(message.encode_to_vec())
     }
 

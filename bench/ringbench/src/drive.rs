@@ -78,6 +78,7 @@ fn crew(common: &Common) -> Result<Crew, String> {
         cpus: common.cpus.clone(),
         spin: common.spin,
         seed: common.seed,
+        dial_patience: common.dial_timeout,
         patience: common.timeout,
         watched,
     })

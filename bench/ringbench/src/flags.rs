@@ -73,6 +73,9 @@ pub struct Common {
     /// How requests follow one another at a --rate
     #[arg(long, global = true, value_enum, default_value_t = ArrivalKind::Even)]
     pub arrivals: ArrivalKind,
+    /// Give up connecting after so long; 0 leaves that to the kernel
+    #[arg(long, global = true, default_value = "0s", value_parser = span)]
+    pub dial_timeout: Duration,
     /// Give up when answers are due and none has come for so long
     #[arg(long, global = true, default_value = "30s", value_parser = span)]
     pub timeout: Duration,
@@ -104,6 +107,9 @@ pub struct Output {
     /// Keep the outcome in this file
     #[arg(long, global = true)]
     pub json: Option<PathBuf>,
+    /// Keep percentiles for Kubernetes' perfdash, in $ARTIFACTS or ./_artifacts
+    #[arg(long, global = true)]
+    pub report_perfdash: bool,
     /// Write a page with charts to this file
     #[arg(long, global = true)]
     pub html: Option<PathBuf>,
@@ -246,10 +252,13 @@ mod tests {
              --total=100000 --val-size=256 --rate 10 --compact-interval=5m --check-hashkv",
             "--endpoints a range key end --consistency=s --total=1",
             "range foo --limit 3 --count-only --prefix",
+            "range foo --stream --keys-only --prefix",
+            "range foo z --paginate",
             "txn-put --txn-ops 2 --key-space-size 3",
             "txn-mixed --rw-ratio 2 --end-key z --limit 1 --consistency l",
             "watch --streams 1 --watch-per-stream 2 --watched-key-total 3 --put-rate 4",
             "watch-latency --streams 2 --watchers-per-stream 3 --prevkv --put-total 1",
+            "watch-latency --total 1 --dial-timeout 2s --report-perfdash",
             "watch-get --watchers 3 --streams 2 --events 1",
             "lease-keepalive --total 3",
             "stm --isolation ss --keys 3 --keys-per-txn 2 --txn-wr-percent 10",

@@ -73,6 +73,23 @@ impl Load {
         }
     }
 
+    /// What it is called on the command line.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Load::Put(_) => "put",
+            Load::Range(_) => "range",
+            Load::TxnPut(_) => "txn-put",
+            Load::TxnMixed(_) => "txn-mixed",
+            Load::Mixed(_) => "mixed",
+            Load::Kubernetes(_) => "kubernetes",
+            Load::Watch(_) => "watch",
+            Load::WatchLatency(_) => "watch-latency",
+            Load::WatchGet(_) => "watch-get",
+            Load::LeaseKeepalive(_) => "lease-keepalive",
+            Load::Stm(_) => "stm",
+        }
+    }
+
     /// What can be wrong with the flags together.
     pub fn check(&self) -> Result<(), String> {
         match self {

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use measure::outcome::FORMAT;
 use measure::report::etcd::{Precision, Samples};
-use measure::report::{etcd, html, table};
+use measure::report::{etcd, html, perfdash, table};
 use measure::{Comparison, Outcome};
 
 use crate::flags::{Output, ReportKind};
@@ -23,10 +23,29 @@ pub struct ReportFlags {
 /// Shows the outcome of a load.
 pub fn outcome(outcome: &Outcome, load: &Load, output: &Output) -> Result<(), String> {
     match output.report {
-        ReportKind::Table => return plain(outcome, output),
+        ReportKind::Table => print!("{}", table::one(outcome)),
         ReportKind::Etcd => print!("{}", as_etcd(outcome, load, output)),
     }
+    if output.report_perfdash {
+        perfdash_file(outcome, load.name())?;
+    }
     keep(outcome, output)
+}
+
+/// Writes what perfdash reads, where etcd's benchmark puts it.
+fn perfdash_file(outcome: &Outcome, operation: &str) -> Result<(), String> {
+    let folder = match std::env::var_os("ARTIFACTS") {
+        Some(folder) if !folder.is_empty() => PathBuf::from(folder),
+        Some(_) | None => PathBuf::from("./_artifacts"),
+    };
+    fs::create_dir_all(&folder)
+        .map_err(|error| format!("{} cannot be made: {error}", folder.display()))?;
+    let path = folder.join(perfdash::file_name(operation, outcome.begun_unix_s));
+    let report = perfdash::report(operation, outcome);
+    let text = serde_json::to_string_pretty(&report).expect("a report is plain data");
+    write(&path, &text)?;
+    println!("Successfully created a JSON perf report at {}", path.display());
+    Ok(())
 }
 
 /// Shows an outcome as a table.

@@ -4,6 +4,7 @@
 use bytes::Bytes;
 use wire::Method;
 use wire::etcdserverpb::{RangeRequest, RangeResponse};
+use wire::mvccpb::KeyValue;
 
 use crate::op::{Op, Seen, Wrong, decode, revision};
 use crate::workload::{Consistency, Workload};
@@ -40,6 +41,16 @@ impl RangeOptions {
             ..RangeRequest::default()
         }
     }
+
+    /// Holds a count against the one that the caller knows.
+    pub(crate) fn check_expected(&self, count: i64) -> Result<(), Wrong> {
+        match self.expect_count {
+            Some(expected) if expected != count => {
+                Err(Wrong(format!("a count of {count}, not of {expected}")))
+            }
+            Some(_) | None => Ok(()),
+        }
+    }
 }
 
 /// One range.
@@ -70,36 +81,45 @@ impl Workload for Range {
             Consistency::Serializable => revision(reply.header.as_ref())?,
         };
         check(&self.options.request(), &reply)?;
-        match self.options.expect_count {
-            Some(count) if count != reply.count => {
-                Err(Wrong(format!("a count of {}, not of {count}", reply.count)))
-            }
-            Some(_) | None => Ok(()),
-        }
+        self.options.check_expected(reply.count)
     }
 }
 
 /// What holds of every answer to `request`.
 pub(crate) fn check(request: &RangeRequest, reply: &RangeResponse) -> Result<(), Wrong> {
-    let rows = reply.kvs.len() as i64;
+    check_count(request, reply.kvs.len() as i64, reply)?;
+    check_rows(request, &reply.kvs)
+}
+
+/// What holds of the end of an answer that had so many rows.
+pub(crate) fn check_count(
+    request: &RangeRequest,
+    rows: i64,
+    reply: &RangeResponse,
+) -> Result<(), Wrong> {
     if (0 < request.limit && request.limit < rows) || (request.count_only && rows != 0) {
         return Err(Wrong::new("more rows than asked for"));
     }
     if reply.count < rows || (!request.count_only && !reply.more && reply.count != rows) {
         return Err(Wrong(format!("a count of {} beside {rows} rows", reply.count)));
     }
+    Ok(())
+}
+
+/// What holds of all rows of an answer.
+pub(crate) fn check_rows(request: &RangeRequest, rows: &[KeyValue]) -> Result<(), Wrong> {
     let is_inside = |key: &[u8]| match &request.range_end[..] {
         [] => request.key == key,
         [0] => request.key[..] <= *key,
         end => request.key[..] <= *key && key < end,
     };
-    if !reply.kvs.iter().all(|kv| is_inside(&kv.key)) {
+    if !rows.iter().all(|kv| is_inside(&kv.key)) {
         return Err(Wrong::new("a row outside of the range"));
     }
-    if !reply.kvs.is_sorted_by(|one, next| one.key < next.key) {
+    if !rows.is_sorted_by(|one, next| one.key < next.key) {
         return Err(Wrong::new("rows out of order"));
     }
-    if request.keys_only && reply.kvs.iter().any(|kv| !kv.value.is_empty()) {
+    if request.keys_only && rows.iter().any(|kv| !kv.value.is_empty()) {
         return Err(Wrong::new("a value where keys alone were asked for"));
     }
     Ok(())

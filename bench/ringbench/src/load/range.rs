@@ -4,10 +4,14 @@ use std::rc::Rc;
 
 use bytes::Bytes;
 use clap::Args;
-use measure::workload::{Consistency, Range, RangeOptions};
+use measure::Wrong;
+use measure::failures::WRONG;
+use measure::workload::{Consistency, PartKind, Range, RangeOptions, RangeParts};
+use wire::Status;
 
 use crate::flags::{Common, consistency};
-use crate::run::{Counted, Seat};
+use crate::net::Link;
+use crate::run::{Client, Counted, Seat, Turns};
 
 #[derive(Args, Clone, Debug)]
 pub struct Flags {
@@ -30,6 +34,15 @@ pub struct Flags {
     /// Without values
     #[arg(long)]
     keys_only: bool,
+    /// All rows as one stream of answers (etcd 3.7); the whole is one range
+    #[arg(long, conflicts_with = "paginate")]
+    stream: bool,
+    /// All rows page by page, at one revision; the whole is one range
+    #[arg(long, conflicts_with = "count_only")]
+    paginate: bool,
+    /// Rows of a page
+    #[arg(long, default_value_t = 10_000, value_parser = clap::value_parser!(i64).range(1..))]
+    page_size: i64,
     /// An answer with another count is wrong
     #[arg(long)]
     expect_count: Option<i64>,
@@ -47,6 +60,14 @@ impl Flags {
         match self.consistency {
             Consistency::Linearizable => "bench with linearizable range",
             Consistency::Serializable => "bench with serializable range",
+        }
+    }
+
+    fn parts(&self) -> Option<PartKind> {
+        match (self.stream, self.paginate) {
+            (true, _) => Some(PartKind::Stream),
+            (false, true) => Some(PartKind::Pages { rows: self.page_size }),
+            (false, false) => None,
         }
     }
 
@@ -86,8 +107,44 @@ pub(super) fn successor(prefix: &[u8]) -> Option<Vec<u8>> {
 pub async fn work(flags: &Flags, common: &Common, seat: Rc<Seat>) -> Result<Counted, String> {
     let options = flags.options();
     let phase = common.phase(&["range"], flags.total, flags.rate);
-    let series = seat.ask(phase, |_| Box::new(Range::new(options.clone()))).await;
+    let series = match flags.parts() {
+        None => seat.ask(phase, |_| Box::new(Range::new(options.clone()))).await,
+        Some(kind) => {
+            let body = |client: Client, turns| {
+                ask_in_parts(client.link, turns, RangeParts::new(options.clone(), kind))
+            };
+            seat.phase(phase, &seat.clients, body).await
+        }
+    };
     Ok(Counted { series, notes: Vec::new() })
+}
+
+async fn ask_in_parts(link: Rc<Link>, turns: Turns, mut parts: RangeParts) {
+    while let Some(turn) = turns.next().await {
+        match read(&link, &mut parts).await {
+            Ok(Ok(())) => turns.good(0, turn),
+            Ok(Err(wrong)) => turns.failed(0, turn, WRONG, &wrong.0),
+            Err(status) => turns.refused(0, turn, &status),
+        }
+    }
+}
+
+/// Reads the range once, with as many requests as that takes.
+async fn read(link: &Link, parts: &mut RangeParts) -> Result<Result<(), Wrong>, Status> {
+    parts.begin();
+    while let Some(op) = parts.ask() {
+        let mut judged = Ok(());
+        let take = |message| {
+            if judged.is_ok() {
+                judged = parts.part(message);
+            }
+        };
+        link.replies(op.method, op.frame, take).await?;
+        if let Err(wrong) = judged.and_then(|()| parts.ended()) {
+            return Ok(Err(wrong));
+        }
+    }
+    Ok(Ok(()))
 }
 
 #[cfg(test)]

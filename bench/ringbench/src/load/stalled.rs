@@ -8,7 +8,6 @@ use clap::Args;
 
 use super::range::successor;
 use super::watcher::{Watcher, Watching};
-use crate::net::Dialer;
 use crate::run::Seat;
 
 /// The window of their streams: as small as HTTP/2 servers expect it.
@@ -42,7 +41,7 @@ pub async fn open(flags: &StalledFlags, prefix: &str, seat: &Rc<Seat>) -> Result
     let mine = (0..flags.stalled_watchers).filter(|number| number % seat.cores == seat.core);
     let mine = mine.count();
     let numbers: Vec<usize> = (0..mine.div_ceil(STREAMS)).collect();
-    let dialer = Rc::new(Dialer::with_window(WINDOW_BYTES));
+    let dialer = Rc::new(seat.dialer.with_window(WINDOW_BYTES));
     let links = seat.dial(&dialer, &numbers).await?;
     let (key, range_end) = match successor(prefix.as_bytes()) {
         Some(end) => (prefix.as_bytes().to_vec(), end),

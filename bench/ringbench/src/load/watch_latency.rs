@@ -36,8 +36,8 @@ pub struct Flags {
     /// Events come with the pair that was there before
     #[arg(long)]
     prevkv: bool,
-    /// Puts
-    #[arg(long, default_value_t = 1000)]
+    /// Puts; --total in etcd 3.5
+    #[arg(long, default_value_t = 1000, alias = "total")]
     put_total: u64,
     /// Puts a second; 0 puts the next when the last is answered
     #[arg(long, default_value_t = 100)]

@@ -36,19 +36,23 @@ const MESSAGE_BYTES_MAX: u32 = i32::MAX as u32;
 /// What all connections of a core share.
 pub struct Dialer {
     scratch: Scratch,
+    /// How long connecting may take; zero for as long as the kernel tries.
+    patience: Duration,
     /// Window of a stream; small ones make watchers that do not read stall soon.
     stream_window_bytes: u32,
 }
 
 impl Dialer {
-    /// For the core that runs this.
-    pub fn new() -> Dialer {
-        Dialer { scratch: Scratch::new(), stream_window_bytes: STREAM_WINDOW_BYTES }
+    /// For the core that runs this. Connecting may take so long; zero for as long as the kernel
+    /// tries.
+    pub fn new(patience: Duration) -> Dialer {
+        let scratch = Scratch::new();
+        Dialer { scratch, patience, stream_window_bytes: STREAM_WINDOW_BYTES }
     }
 
-    /// Connections whose streams take only so much before somebody reads.
-    pub fn with_window(stream_window_bytes: u32) -> Dialer {
-        Dialer { scratch: Scratch::new(), stream_window_bytes }
+    /// The same, for connections whose streams take only so much before somebody reads.
+    pub fn with_window(&self, stream_window_bytes: u32) -> Dialer {
+        Dialer { scratch: Scratch::new(), patience: self.patience, stream_window_bytes }
     }
 
     /// Connects.
@@ -99,22 +103,35 @@ impl Link {
 
     /// One request, one reply. Of a stream of replies, the first.
     pub async fn unary(&self, method: Method, frame: Bytes) -> Result<Bytes, Status> {
+        let mut first = None;
+        let take = |message| {
+            first.get_or_insert(message);
+        };
+        self.replies(method, frame, take).await?;
+        first.ok_or_else(|| Status::new(Code::Internal, "an answer without a message"))
+    }
+
+    /// One request, and every reply to it as it comes.
+    pub async fn replies(
+        &self,
+        method: Method,
+        frame: Bytes,
+        mut take: impl FnMut(Bytes),
+    ) -> Result<(), Status> {
         let (response, mut body) = self.begin(method).await?;
         body.send_data(frame, true).map_err(|error| lost(&error))?;
         let (head, mut body) = response.await.map_err(|error| lost(&error))?.into_parts();
         check_head(head.status, &head.headers)?;
         let mut decoder = Decoder::new(MESSAGE_BYTES_MAX, Encoding::Identity);
-        let mut message = None;
         while let Some(data) = poll_fn(|context| body.poll_data(context)).await {
             let data = data.map_err(|error| lost(&error))?;
             let _ = body.flow_control().release_capacity(data.len());
             decoder.push(data);
-            while let Some(next) = decoder.next_message()? {
-                message.get_or_insert(next);
+            while let Some(message) = decoder.next_message()? {
+                take(message);
             }
         }
-        check_end(&mut body, &head.headers).await?;
-        message.ok_or_else(|| Status::new(Code::Internal, "an answer without a message"))
+        check_end(&mut body, &head.headers).await
     }
 
     /// A stream of messages each way, begun with its first message: servers need not answer before.
@@ -181,7 +198,11 @@ impl Link {
 
     async fn redial(&self) -> Result<(), Status> {
         let refused = |error: String| unavailable(format!("cannot connect: {error}"));
-        let stream = TcpStream::connect(self.address).await;
+        let patience = self.dialer.patience;
+        let stream = match patience.is_zero() {
+            true => TcpStream::connect(self.address).await,
+            false => TcpStream::connect_timeout(self.address, patience).await,
+        };
         let stream = stream.map_err(|error| refused(error.to_string()))?;
         stream.set_nodelay(true).map_err(|error| refused(error.to_string()))?;
         let pipe = Rc::new(RefCell::new(Pipe::new(stream, self.dialer.scratch.clone())));

@@ -44,6 +44,8 @@ pub struct Crew {
     pub spin: Duration,
     /// For all dice.
     pub seed: u64,
+    /// How long connecting may take; zero for as long as the kernel tries.
+    pub dial_patience: Duration,
     /// How long nothing may move while answers are due.
     pub patience: Duration,
     /// Processes to watch.
@@ -184,7 +186,7 @@ impl Crew {
             clients: Vec::new(),
             clients_all: self.clients,
             shared,
-            dialer: Rc::new(Dialer::new()),
+            dialer: Rc::new(Dialer::new(self.dial_patience)),
             targets: Arc::new(self.targets.clone()),
             user: self.user.clone(),
             seed: self.seed,
