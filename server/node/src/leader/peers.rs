@@ -5,9 +5,9 @@
 //!
 //! A member that lags does not know of members that were added, or moved, since. If one of those
 //! leads, it would never learn of it: nobody else appends to its log. So it asks the peers that it
-//! knows who the others are, and talks to them until its own list has come so far. And a leader
-//! tells a peer from which nothing comes who the members are: it may look for the leader where that
-//! was before.
+//! knows who the others are, and talks to them until its own list has come so far. And everybody
+//! tells the peers from which nothing comes who the members are: they may look for the others where
+//! those were before.
 
 use std::collections::BTreeMap;
 
@@ -137,17 +137,29 @@ impl Leader {
         }
     }
 
-    /// A leader tells those from whom nothing comes where everybody is reached.
+    /// Tells those from whom nothing comes where everybody is reached. A leader hears of everybody
+    /// who follows it; others hear of the leader alone, and tell all the rest: one that lags may
+    /// know nobody else any more who is where it was.
     pub(super) fn introduce(&mut self, now: Instant) {
-        if !self.leads() || now < self.introduce_at {
+        if now < self.introduce_at {
             return;
         }
         self.introduce_at = now + self.config.election_timeout;
-        let progress = self.consensus().status().progress;
-        for peer in progress.into_iter().filter(|peer| !peer.active) {
+        let silent: Vec<u64> = match self.leads() {
+            true => {
+                let progress = self.consensus().status().progress;
+                progress.into_iter().filter(|peer| !peer.active).map(|peer| peer.id).collect()
+            }
+            false => {
+                let heard = [self.config.member_id, self.role.leader];
+                let members = self.sequencer.members().iter().map(|member| member.id);
+                members.filter(|id| !heard.contains(id)).collect()
+            }
+        };
+        for to in silent {
             let answer = PeerAnswer::Members(self.members());
             let note = PeerNote::Answer { number: WHO, answer };
-            self.out.push_back(LeaderEffect::Send { to: peer.id, note });
+            self.out.push_back(LeaderEffect::Send { to, note });
         }
     }
 
