@@ -23,6 +23,16 @@ pub const LOG_SEGMENTS_AHEAD: usize = 1;
 pub const LOG_SEGMENTS_SPARE_MAX: usize = 2;
 /// What recovery reads of a segment at once.
 pub const LOG_READ_BYTES: u32 = 1 << 20;
+/// What is read of a segment at once for a peer that lags: little, since flushes wait behind it.
+pub const LOG_FETCH_READ_BYTES: u32 = 256 << 10;
+/// Segments behind the checkpoint that are kept for peers that lag, unless `--max-wals` says
+/// otherwise.
+pub const LOG_SEGMENTS_KEPT: usize = 5;
+/// Segments behind the checkpoint that are kept while a peer is catching up or takes in a whole
+/// store.
+pub const LOG_SEGMENTS_KEPT_MAX: usize = 64;
+/// Most segments that can be kept: each segment tells of those before it.
+pub const LOG_SEGMENTS_TOLD_MAX: usize = 1023;
 /// How far into each later segment recovery looks for promises after the end of the log.
 pub const LOG_SCAN_BYTES: u64 = 8 << 20;
 /// Entry data kept in memory for Raft once it is applied; what is not applied stays anyway.
@@ -56,6 +66,8 @@ const _: () = assert!(
         <= LOG_SEGMENT_BYTES as usize / 4
 );
 const _: () = assert!(LOG_SEGMENTS_AHEAD >= 1);
+const _: () = assert!(LOG_SEGMENTS_KEPT <= LOG_SEGMENTS_KEPT_MAX);
+const _: () = assert!(LOG_SEGMENTS_KEPT_MAX <= LOG_SEGMENTS_TOLD_MAX);
 const _: () = assert!(LOG_ENTRY_BYTES_MAX as u64 + BLOCK_BYTES as u64 <= LOG_SEGMENT_BYTES);
 const _: () = assert!((LOG_FLUSHES_MAX * LOG_BATCH_BACKLOG_BYTES) as u64 <= LOG_SCAN_BYTES);
 const _: () = assert!(REQUEST_BYTES_DEFAULT as usize <= LOG_ENTRY_BYTES_MAX);

@@ -23,7 +23,8 @@ pub struct Config {
     pub heartbeat_ticks: usize,
     /// How long a read waits for its read point before it counts as lost.
     pub read_timeout: Duration,
-    /// Entry data that stays in memory after it is applied.
+    /// Entry data that stays in memory after it is applied. Peers that lag further get entries that
+    /// are read from segments.
     pub window_bytes: usize,
 }
 
@@ -49,8 +50,12 @@ pub(crate) const UNCOMMITTED_BYTES_MAX: u64 = 256 << 20;
 /// Most bytes of entries given out to be applied at once.
 pub(crate) const APPLY_BYTES_MAX: u64 = 4 << 20;
 
-/// Most bytes of entries that are kept in memory for a peer whose snapshot is on its way.
-pub(crate) const KEPT_BYTES_MAX: usize = 256 << 20;
+/// Most reads of old entries at once; each brings [`MESSAGE_BYTES_MAX`], or one entry.
+pub(crate) const FETCHES_MAX: usize = 4;
+/// Most messages to a peer that are not answered while more old entries are read for it.
+pub(crate) const FETCH_AHEAD_MAX: usize = 4;
+/// Ticks after which one more is read all the same: the answers may be lost.
+pub(crate) const FETCH_PATIENCE_TICKS: u64 = 5;
 
 const _: () = assert!(MESSAGE_BYTES_MAX <= UNCOMMITTED_BYTES_MAX);
 

@@ -54,9 +54,15 @@ pub enum Event {
     },
     /// Entries up to this index, all applied, are not kept in memory for peers.
     Compact(u64),
-    /// A snapshot as of this index is on its way to a peer, which will need the entries after it:
-    /// they stay in memory as far as that is bounded at all. `None` when none is.
-    Keep(Option<u64>),
+    /// Entries after this one can be read from segments, and no others. It only rises.
+    Held(u64),
+    /// What came of a [`Effect::Fetch`].
+    Fetched {
+        /// Its first entry.
+        low: u64,
+        /// Entries from there on, some of those that were wanted; none if they are gone.
+        entries: Vec<Entry>,
+    },
     /// Stand for election now: a member that is alone need not wait for a timeout.
     Campaign,
     /// Hand leadership to this peer.
@@ -104,6 +110,16 @@ pub enum Effect {
     /// Replace the store by this snapshot, durably. The `Persist` that comes next carries its mark,
     /// which must not be logged before. It counts as applied at once.
     Install(Snapshot),
+    /// Peers need entries that are not in memory: read them, as many from the front as have
+    /// `bytes_max` of data together but at least one, and answer with [`Event::Fetched`].
+    Fetch {
+        /// The first.
+        low: u64,
+        /// The one after the last.
+        high: u64,
+        /// Bytes of data.
+        bytes_max: u64,
+    },
     /// A peer needs a snapshot at `index` or later; answer with [`Event::SnapshotMade`].
     SnapshotWanted {
         /// Which peer.

@@ -19,6 +19,7 @@ mod change;
 mod config;
 mod convert;
 mod effect;
+mod fetches;
 mod haste;
 mod held;
 mod machine;

@@ -11,12 +11,13 @@ use raft::{RawNode, SnapshotStatus, StateRole};
 use wal::{Entry, Mark, Urgency};
 
 use crate::change::{self, BadChange, MemberChange};
-use crate::config::{Config, KEPT_BYTES_MAX, Start};
+use crate::config::{Config, Start};
 use crate::convert::{self, Membership};
 use crate::effect::{
     Delivery, Effect, Event, Persist, ProposeError, Proposed, ReadyNumber, Role, RoleChange,
     Snapshot,
 };
+use crate::fetches::Fetches;
 use crate::haste::Haste;
 use crate::held::{HeldBack, Released};
 use crate::message::PeerMessage;
@@ -28,8 +29,8 @@ use crate::timer::Timer;
 /// One member's part in the group.
 pub struct Consensus {
     config: Config,
-    raw: RawNode<Store>,
-    effects: VecDeque<Effect>,
+    pub(crate) raw: RawNode<Store>,
+    pub(crate) effects: VecDeque<Effect>,
     held: HeldBack,
     reads: Reads,
     role: RoleChange,
@@ -37,8 +38,7 @@ pub struct Consensus {
     durable_term: u64,
     timer: Timer,
     haste: Haste,
-    /// Entries after this one stay, see [`Event::Keep`].
-    keep: Option<u64>,
+    pub(crate) fetches: Fetches,
 }
 
 impl Consensus {
@@ -67,7 +67,7 @@ impl Consensus {
             durable_term,
             timer: Timer::new(config.seed, config.election_ticks),
             haste: Haste::new(config.seed, config.election_ticks),
-            keep: None,
+            fetches: Fetches::default(),
         };
         consensus.after_call();
         consensus
@@ -83,6 +83,7 @@ impl Consensus {
                 if self.haste.tick(self.role.role, self.role.leader) {
                     self.stand();
                 }
+                self.fetches.tick();
                 let lost = self.reads.lose_old(now, self.config.read_timeout);
                 self.lose(lost);
             }
@@ -98,11 +99,7 @@ impl Consensus {
                 if self.raw.raft.raft_log.applied < index {
                     self.raw.advance_apply_to(index);
                 }
-                let bytes_max = self.config.window_bytes;
-                let unkept = self.keep.map_or(index, |keep| keep.min(index));
-                let window = &mut self.raw.mut_store().window;
-                window.trim(unkept, bytes_max);
-                window.trim(index, bytes_max.max(KEPT_BYTES_MAX));
+                self.raw.mut_store().window.trim(index, self.config.window_bytes);
             }
             Event::ReadIndex(context) => self.reads.queue(context, now),
             Event::Unreachable(peer) => self.raw.report_unreachable(peer),
@@ -125,7 +122,8 @@ impl Consensus {
                 assert!(index <= self.raw.raft.raft_log.applied);
                 self.raw.mut_store().window.compact(index);
             }
-            Event::Keep(from) => self.keep = from,
+            Event::Held(after) => self.raw.mut_store().window.hold(after),
+            Event::Fetched { low, entries } => self.fetched(low, entries),
             Event::Campaign => self.stand(),
             Event::TransferLeader(to) => self.raw.transfer_leader(to),
         }
@@ -397,6 +395,7 @@ impl Consensus {
         if let Some((peer, index)) = self.raw.store().take_wanted() {
             self.effects.push_back(Effect::SnapshotWanted { peer, index });
         }
+        self.fetch_asked();
         let raft = &mut self.raw.raft;
         let role = role_of(raft.state);
         let ticks = self.timer.ticks(raft.term, role, raft.election_elapsed);

@@ -1,12 +1,13 @@
 //! Owns what the library reads of the past: the window of entries, members, and a snapshot to send.
-//! Never waits: what left the window is answered by a snapshot.
+//! Never waits: what left the window is asked for, and given when it has come; what is nowhere is
+//! answered by a snapshot.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 
 use raft::eraftpb;
 use raft::{GetEntriesContext, RaftState, StorageError};
-use wal::{HardState, Window};
+use wal::{Compacted, Entry, HardState, Window};
 
 use crate::convert::{Membership, conf_state, raft_entry, raft_hard_state};
 use crate::effect::Snapshot;
@@ -20,11 +21,45 @@ pub(crate) struct Store {
     pub snapshots: BTreeMap<u64, Snapshot>,
     /// A peer asked for one that is not there. The library asks through a shared reference.
     wanted: Cell<Option<(u64, u64)>>,
+    /// First indexes of old entries that peers asked for in vain.
+    asked: RefCell<Vec<u64>>,
+    /// Old entries that have come, while they are being sent.
+    pub fetched: Vec<Entry>,
 }
 
 impl Store {
     pub(crate) fn new(window: Window, initial: HardState, membership: Membership) -> Store {
-        Store { window, initial, membership, snapshots: BTreeMap::new(), wanted: Cell::new(None) }
+        Store {
+            window,
+            initial,
+            membership,
+            snapshots: BTreeMap::new(),
+            wanted: Cell::new(None),
+            asked: RefCell::default(),
+            fetched: Vec::new(),
+        }
+    }
+
+    /// First indexes of old entries that were asked for since the last call.
+    pub(crate) fn take_asked(&self) -> Vec<u64> {
+        self.asked.take()
+    }
+
+    /// Old entries: those that have come, or a question for them.
+    fn old_entries(&self, low: u64, high: u64, bytes_max: u64) -> Option<Vec<Entry>> {
+        let Some(first) = self.fetched.first().filter(|first| first.index == low) else {
+            let mut asked = self.asked.borrow_mut();
+            if !asked.contains(&low) {
+                asked.push(low);
+            }
+            return None;
+        };
+        let mut bytes = 0;
+        let fits = |entry: &&Entry| {
+            bytes += entry.data.len() as u64 + 1;
+            entry.index == first.index || (entry.index < high && bytes <= bytes_max)
+        };
+        Some(self.fetched.iter().take_while(fits).cloned().collect())
     }
 
     /// The peer and index of a snapshot that was asked for in vain, once.
@@ -43,13 +78,19 @@ impl raft::Storage for Store {
         low: u64,
         high: u64,
         max_size: impl Into<Option<u64>>,
-        _: GetEntriesContext,
+        context: GetEntriesContext,
     ) -> raft::Result<Vec<eraftpb::Entry>> {
         let bytes_max = max_size.into().unwrap_or(u64::MAX);
-        let entries = self
-            .window
-            .entries(low, high, bytes_max)
-            .map_err(|_| raft::Error::Store(StorageError::Compacted))?;
+        let held = self.window.first_held() <= low;
+        let entries = match self.window.entries(low, high, bytes_max) {
+            Ok(entries) => entries,
+            // Only messages to peers can wait. What is not applied is always in the window, and the
+            // library asks for nothing else on behalf of this member itself.
+            Err(Compacted) if held && context.can_async() => self
+                .old_entries(low, high, bytes_max)
+                .ok_or(raft::Error::Store(StorageError::LogTemporarilyUnavailable))?,
+            Err(Compacted) => return Err(raft::Error::Store(StorageError::Compacted)),
+        };
         Ok(entries.into_iter().map(raft_entry).collect())
     }
 
@@ -61,7 +102,7 @@ impl raft::Storage for Store {
     }
 
     fn first_index(&self) -> raft::Result<u64> {
-        Ok(self.window.first_index())
+        Ok(self.window.first_held())
     }
 
     fn last_index(&self) -> raft::Result<u64> {
@@ -70,7 +111,7 @@ impl raft::Storage for Store {
 
     fn snapshot(&self, request_index: u64, to: u64) -> raft::Result<eraftpb::Snapshot> {
         // Older than what the log begins after, it would leave the peer with a gap again.
-        let least = request_index.max(self.window.base().index);
+        let least = request_index.max(self.window.first_held() - 1);
         match self.snapshots.get(&to) {
             Some(snapshot) if least <= snapshot.at.index => Ok(raft_snapshot(snapshot)),
             Some(_) | None => {

@@ -14,7 +14,7 @@ use ringleader_consensus::{
     Config, Consensus, Delivery, Effect, Event, Membership, PeerMessage, Persist, ReadContext,
     Role, Snapshot, Start,
 };
-use wal::{Entry, Mark, Record, Restored, Urgency};
+use wal::{Entry, Mark, Record, Restored, Terms, Urgency};
 
 const MEMBERS: u64 = 3;
 
@@ -32,6 +32,11 @@ struct Member {
     /// What is durable: a checkpoint, and records after some point before it.
     checkpoint: State,
     log: Vec<Record>,
+    /// Entries behind the checkpoint that can still be read, and the one before them.
+    archive: BTreeMap<u64, Entry>,
+    held: Mark,
+    /// Reads of old entries under way: the first, and the one after the last.
+    fetching: Vec<(u64, u64)>,
     /// What is not.
     under_way: VecDeque<Persist>,
     state: State,
@@ -59,6 +64,8 @@ struct Cluster {
     acknowledged: BTreeMap<u64, u64>,
     proposed: u64,
     installs: u64,
+    fetched: u64,
+    gone: u64,
     reads_answered: u64,
     reads_lost: u64,
     crashes: u64,
@@ -92,6 +99,9 @@ impl Member {
             consensus: Some(Consensus::new(config(id, 1, seed), start)),
             checkpoint: founding,
             log: vec![],
+            archive: BTreeMap::new(),
+            held: founding.at,
+            fetching: vec![],
             under_way: VecDeque::new(),
             state: founding,
             reads: BTreeMap::new(),
@@ -105,6 +115,7 @@ impl Member {
     fn crash(&mut self, kept: usize) {
         self.consensus = None;
         self.reads.clear();
+        self.fetching.clear();
         for persist in self.under_way.drain(..).take(kept) {
             self.log.extend(persist.records());
         }
@@ -117,7 +128,12 @@ impl Member {
         for record in self.log.clone() {
             restored.take(record).unwrap_or_else(|gap| panic!("member {}: {gap:?}", self.id));
         }
-        let restored = restored.finish().unwrap();
+        let mut restored = restored.finish().unwrap();
+        let mut held = Terms::new(self.held);
+        for entry in self.archive.values() {
+            held.push(Mark { term: entry.term, index: entry.index });
+        }
+        restored.window.recall(&held);
         let start = Start {
             window: restored.window,
             hard_state: restored.hard_state,
@@ -125,6 +141,20 @@ impl Member {
             applied: self.checkpoint.at.index,
         };
         self.consensus = Some(Consensus::new(config(self.id, self.boot, seed), start));
+    }
+}
+
+impl Member {
+    /// The entries that can be read, as they count.
+    fn readable(&self) -> BTreeMap<u64, Entry> {
+        let mut entries = self.archive.clone();
+        for record in &self.log {
+            if let Record::Entry(entry) = record {
+                entries.split_off(&entry.index);
+                entries.insert(entry.index, entry.clone());
+            }
+        }
+        entries.split_off(&(self.held.index + 1))
     }
 }
 
@@ -146,6 +176,8 @@ impl Cluster {
             acknowledged: BTreeMap::new(),
             proposed: 0,
             installs: 0,
+            fetched: 0,
+            gone: 0,
             reads_answered: 0,
             reads_lost: 0,
             crashes: 0,
@@ -166,7 +198,8 @@ impl Cluster {
                 4..7 => self.propose(at),
                 7 => self.read(at),
                 8..13 => self.deliver(weather),
-                13..17 => self.sync(at),
+                13..16 => self.sync(at),
+                16 => self.fetch(at),
                 17 => self.checkpoint(at),
                 _ if weather == Weather::Storm => self.trouble(at, seed),
                 _ => {}
@@ -254,6 +287,14 @@ impl Cluster {
         }
         member.checkpoint = member.state;
         let index = member.state.at.index;
+        for record in &member.log {
+            if let Record::Entry(entry) = record {
+                member.archive.split_off(&entry.index);
+                member.archive.insert(entry.index, entry.clone());
+            }
+        }
+        member.archive.split_off(&(index + 1));
+        member.archive = member.archive.split_off(&(member.held.index + 1));
         // Only what is behind the checkpoint may go from the log, and the last hard state stays.
         let state = member.log.iter().rposition(|record| matches!(record, Record::HardState(_)));
         let mut number = 0;
@@ -262,12 +303,46 @@ impl Cluster {
             match record {
                 Record::Entry(entry) => index < entry.index,
                 Record::HardState(_) => Some(number - 1) == state,
-                Record::Mark(_) => true,
+                Record::Mark(_) | Record::Past(_) => true,
             }
         });
         if self.prng.chance(500) {
             self.event(at, Event::Compact(index));
         }
+        if self.prng.chance(200) {
+            self.forget(at);
+        }
+    }
+
+    /// The oldest segments of one member go.
+    fn forget(&mut self, at: usize) {
+        let member = &mut self.members[at];
+        let Some(last) = member.archive.keys().next_back().copied() else { return };
+        let index = member.held.index + self.prng.below(last - member.held.index + 1);
+        let Some(entry) = member.archive.get(&index) else { return };
+        member.held = Mark { term: entry.term, index };
+        member.archive = member.archive.split_off(&(index + 1));
+        self.event(at, Event::Held(index));
+    }
+
+    /// The disk of one member reads old entries.
+    fn fetch(&mut self, at: usize) {
+        let member = &mut self.members[at];
+        if member.fetching.is_empty() {
+            return;
+        }
+        let next = self.prng.below(member.fetching.len() as u64) as usize;
+        let (low, high) = member.fetching.swap_remove(next);
+        let count = 1 + self.prng.below(20);
+        let high = high.min(low + count);
+        let entries: Vec<Entry> = match low <= member.held.index {
+            true => vec![],
+            false => member.readable().range(low..high).map(|(_, entry)| entry.clone()).collect(),
+        };
+        assert!(low <= member.held.index || entries.len() as u64 == high - low);
+        self.fetched += entries.len() as u64;
+        self.gone += u64::from(entries.is_empty());
+        self.event(at, Event::Fetched { low, entries });
     }
 
     fn trouble(&mut self, at: usize, seed: u64) {
@@ -331,7 +406,13 @@ impl Cluster {
                 let state = State { at: snapshot.at, sum };
                 let member = &mut self.members[at];
                 (member.state, member.checkpoint) = (state, state);
+                (member.held, member.archive) = (state.at, BTreeMap::new());
                 self.installs += 1;
+                self.event(at, Event::Held(state.at.index));
+            }
+            Effect::Fetch { low, high, bytes_max: _ } => {
+                assert!(low < high);
+                self.members[at].fetching.push((low, high));
             }
             Effect::SnapshotWanted { peer, index } => {
                 let State { at: mark, sum } = self.members[at].state;
@@ -424,6 +505,7 @@ fn storm(seed: u64) -> Cluster {
 #[test]
 fn three_members_agree_through_any_storm() {
     let (mut applied, mut installs, mut reads, mut crashes, mut elections) = (0, 0, 0, 0, 0);
+    let (mut fetched, mut gone) = (0, 0);
     for seed in 0..150 {
         println!("seed {seed}");
         let cluster = storm(seed);
@@ -432,12 +514,15 @@ fn three_members_agree_through_any_storm() {
         reads += cluster.reads_answered;
         crashes += cluster.crashes;
         elections += cluster.elections;
+        fetched += cluster.fetched;
+        gone += cluster.gone;
     }
     println!(
         "{applied} entries, {elections} elections, {crashes} crashes, {installs} snapshots, \
-         {reads} reads"
+         {reads} reads, {fetched} old entries fetched, {gone} times gone"
     );
-    assert!(10_000 < applied && 200 < installs && 2000 < reads && 1000 < crashes);
+    assert!(10_000 < applied && 100 < installs && 2000 < reads && 1000 < crashes);
+    assert!(2000 < fetched && 5 < gone);
 }
 
 #[test]

@@ -12,7 +12,8 @@ use crate::record::Record;
 pub const HEADER_BYTES: usize = 64;
 /// First bytes of every batch: `RngB`.
 const MAGIC: u32 = u32::from_le_bytes(*b"RngB");
-pub(crate) const VERSION: u16 = 1;
+/// What we write. Version 1 had no records of the past; it is read as well.
+pub(crate) const VERSION: u16 = 2;
 
 /// Whose log it is. Stands in every batch, so that a foreign file is told from damage.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -154,7 +155,7 @@ impl Header {
             return Err(BadHeader::Magic { found: magic });
         }
         let version = take.u16()?;
-        if version != VERSION {
+        if version == 0 || VERSION < version {
             return Err(BadHeader::Version { found: version });
         }
         let records = take.u16()?;
@@ -196,7 +197,8 @@ impl Header {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::record::{Entry, EntryKind, HardState, Mark};
+    use crate::record::{Entry, EntryKind, HardState, Mark, Past};
+    use crate::terms::Terms;
 
     fn heading() -> Heading {
         Heading {
@@ -210,10 +212,13 @@ mod tests {
 
     fn records() -> Vec<Record> {
         let entry = Entry { term: 2, index: 9, kind: EntryKind::Normal, data: "put k v".into() };
+        let mut terms = Terms::new(Mark { term: 1, index: 2 });
+        terms.push(Mark { term: 2, index: 3 });
         vec![
             Record::Entry(entry),
             Record::HardState(HardState { term: 2, vote: 1, commit: 8 }),
             Record::Mark(Mark { term: 1, index: 5 }),
+            Record::Past(Past { terms, segments: vec![(6, 3)] }),
         ]
     }
 
@@ -222,7 +227,7 @@ mod tests {
         let golden = include_str!("batch.golden");
         let bytes = encode(heading(), &records()).bytes;
         assert_eq!(bytes.len(), 4096);
-        let used = HEADER_BYTES + 31 + 32 + 24;
+        let used = HEADER_BYTES + 31 + 32 + 24 + 72;
         assert!(bytes[used..].iter().all(|byte| *byte == 0));
         let lines: Vec<String> = bytes[..used]
             .chunks(16)
@@ -238,7 +243,7 @@ mod tests {
         assert_eq!(sum, batch.sum);
         assert_eq!(
             (header.place, header.records, header.batch_bytes()),
-            (heading().place, 3, 4096)
+            (heading().place, 4, 4096)
         );
         assert!(header.vouches_for(&batch.bytes[HEADER_BYTES..]));
         let used = HEADER_BYTES + header.payload_bytes as usize;

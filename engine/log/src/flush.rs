@@ -3,13 +3,14 @@
 use base::FileId;
 use base::limits::{
     LOG_BATCH_BACKLOG_BYTES, LOG_BATCH_BYTES, LOG_ENTRY_BYTES_MAX, LOG_FLUSHES_MAX,
-    LOG_SEGMENTS_AHEAD, LOG_SEGMENTS_SPARE_MAX,
+    LOG_SEGMENTS_AHEAD, LOG_SEGMENTS_KEPT, LOG_SEGMENTS_KEPT_MAX, LOG_SEGMENTS_SPARE_MAX,
 };
 use bytes::Bytes;
 
 use crate::batch::{HEADER_BYTES, Identity};
 use crate::position::{Geometry, Position, padded};
-use crate::record::{ENTRY_HEAD_BYTES, HARD_STATE_BYTES};
+use crate::record::{ENTRY_HEAD_BYTES, HARD_STATE_BYTES, PAST_BYTES_MAX};
+use crate::segments::Kept;
 
 /// How a log is written. Tests shrink it; everybody else takes [`WriterConfig::standard`].
 #[derive(Clone, Copy, Debug)]
@@ -30,6 +31,8 @@ pub struct WriterConfig {
     pub segments_ahead: usize,
     /// Freed segments kept for recycling.
     pub segments_spare_max: usize,
+    /// Segments kept for peers that lag.
+    pub kept: Kept,
 }
 
 /// Number of an appended record, from 1, in this run.
@@ -92,11 +95,13 @@ impl WriterConfig {
             flushes_max: LOG_FLUSHES_MAX,
             segments_ahead: LOG_SEGMENTS_AHEAD,
             segments_spare_max: LOG_SEGMENTS_SPARE_MAX,
+            kept: Kept { segments: LOG_SEGMENTS_KEPT, segments_max: LOG_SEGMENTS_KEPT_MAX },
         }
     }
 
     pub(crate) fn check(&self) {
-        let largest = HEADER_BYTES + HARD_STATE_BYTES + ENTRY_HEAD_BYTES + self.entry_bytes_max;
+        let before = HEADER_BYTES + HARD_STATE_BYTES + PAST_BYTES_MAX;
+        let largest = before + ENTRY_HEAD_BYTES + self.entry_bytes_max;
         assert!(padded(largest) <= self.geometry.segment_bytes() as usize);
         assert!(self.entry_bytes_max <= LOG_ENTRY_BYTES_MAX);
         assert!(HEADER_BYTES < self.batch_bytes);

@@ -35,23 +35,29 @@
 #![forbid(unsafe_code)]
 
 mod batch;
+mod fetch;
 mod flush;
+mod held;
 mod position;
 mod reader;
 mod record;
 mod restore;
 mod scan;
 mod segments;
+mod terms;
 mod verdict;
 mod window;
 mod writer;
 
 pub use batch::{BadHeader, HEADER_BYTES, Header, Identity};
+pub use fetch::{Fetch, FetchStep};
 pub use flush::{Backlog, Durable, Flush, Lsn, Ticket, Urgency, WriterConfig};
 pub use position::{Geometry, Place, Position};
 pub use reader::{Reader, ReaderConfig, Step};
-pub use record::{BadRecord, Entry, EntryKind, HardState, Mark, Record};
+pub use record::{BadRecord, Entry, EntryKind, HardState, Mark, Past, Record};
 pub use restore::{Gap, Restored};
+pub use segments::Kept;
+pub use terms::Terms;
 pub use verdict::{Resume, Tail, Verdict, Why};
 pub use window::{Compacted, Window};
 pub use writer::Writer;

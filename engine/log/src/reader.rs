@@ -11,8 +11,9 @@ use base::{FileId, IoRequest, IoResult};
 use bytes::Bytes;
 
 use crate::batch::{BadHeader, HEADER_BYTES, Header, Identity};
+use crate::held::Held;
 use crate::position::{Geometry, Place, Position};
-use crate::record::{BadRecord, HardState, Record};
+use crate::record::{BadRecord, HardState, Mark, Record};
 use crate::scan::Scan;
 use crate::verdict::{Resume, Tail, Verdict, Why};
 
@@ -70,6 +71,7 @@ pub struct Reader {
     last: Option<Last>,
     live: VecDeque<(u64, u64)>,
     state: Option<HardState>,
+    held: Held,
     scan: Scan,
     verdict: Option<Verdict>,
 }
@@ -94,6 +96,7 @@ impl Reader {
             last: None,
             live: VecDeque::new(),
             state: None,
+            held: Held::default(),
             scan: Scan::new(config.identity, config.promised, 0),
             verdict: None,
             config,
@@ -293,6 +296,7 @@ impl Reader {
             live: self.live.iter().copied().collect(),
             ready: self.config.segments.iter().copied().filter(|at| ready_from <= *at).collect(),
             state: self.state,
+            held: self.held.clone(),
         };
         let tail = if self.scan.headers == 0 { Tail::Clean } else { Tail::Torn };
         Verdict::End { resume, tail }
@@ -308,9 +312,12 @@ impl Reader {
             Record::Entry(entry) => {
                 let live = self.live.back_mut().expect("a record stands in a segment");
                 live.1 = live.1.max(entry.index);
+                let place = self.last.expect("a record stands in a batch").place;
+                self.held.entry(place, Mark { term: entry.term, index: entry.index });
             }
             Record::HardState(state) => self.state = Some(*state),
-            Record::Mark(_) => {}
+            Record::Mark(mark) => self.held.reset(*mark),
+            Record::Past(past) => self.held.recall(past.clone()),
         }
         Ok(record)
     }

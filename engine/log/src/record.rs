@@ -1,9 +1,14 @@
 //! Owns what a batch carries: entries, hard states and marks, and their bytes.
 //! Invariant: whatever is put is taken back equal; bytes we did not write are an error.
 
+use std::collections::VecDeque;
+
 use base::bytes_le::Take;
 use base::limits::LOG_ENTRY_BYTES_MAX;
 use bytes::{Buf, BufMut, Bytes};
+
+use crate::held::SEGMENTS_MAX;
+use crate::terms::{RUNS_MAX, Terms};
 
 /// What an entry means to the state machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,12 +60,23 @@ pub struct Mark {
     pub index: u64,
 }
 
+/// What can be read of the log before this record, so that a start need not read it to know.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Past {
+    /// The terms of its entries.
+    pub terms: Terms,
+    /// The segments that hold them, rising, each with its first entry.
+    pub segments: Vec<(u64, u64)>,
+}
+
 /// One record of a batch.
 ///
 /// ```text
 /// entry       |1|entry kind|0 0|data bytes u32|term u64|index u64|data ...|
 /// hard state  |2|0         |0 0|24        u32|term u64|vote u64|commit u64|
 /// mark        |3|0         |0 0|16        u32|term u64|index u64|
+/// past        |4|0         |0 0|body bytes u32|base term u64|base index u64|last index u64|
+///             runs u32|segments u32| term u64, index u64 each| segment u64, index u64 each|
 /// ```
 /// The u32 is the number of data bytes in an entry and of body bytes in the others.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -71,6 +87,8 @@ pub enum Record {
     HardState(HardState),
     /// A new start.
     Mark(Mark),
+    /// What stands before it.
+    Past(Past),
 }
 
 /// Checked bytes that are no record of ours: a newer program's, or our mistake.
@@ -83,9 +101,14 @@ pub struct BadRecord {
 const ENTRY: u8 = 1;
 const HARD_STATE: u8 = 2;
 const MARK: u8 = 3;
+const PAST: u8 = 4;
 const HEAD_BYTES: usize = 8;
 pub(crate) const ENTRY_HEAD_BYTES: usize = HEAD_BYTES + 16;
 pub(crate) const HARD_STATE_BYTES: usize = HEAD_BYTES + 24;
+const PAST_FIXED_BYTES: usize = 32;
+/// The longest record of the past.
+pub(crate) const PAST_BYTES_MAX: usize =
+    HEAD_BYTES + PAST_FIXED_BYTES + 16 * (RUNS_MAX + SEGMENTS_MAX);
 
 impl EntryKind {
     fn code(self) -> u8 {
@@ -113,6 +136,7 @@ impl Record {
             Record::Entry(entry) => ENTRY_HEAD_BYTES + entry.data.len(),
             Record::HardState(_) => HARD_STATE_BYTES,
             Record::Mark(_) => HEAD_BYTES + 16,
+            Record::Past(past) => HEAD_BYTES + past.body_bytes(),
         }
     }
 
@@ -131,6 +155,10 @@ impl Record {
                 to.put_u64_le(state.term);
                 to.put_u64_le(state.vote);
                 to.put_u64_le(state.commit);
+            }
+            Record::Past(past) => {
+                put_head(to, PAST, 0, past.body_bytes() as u32);
+                past.put(to);
             }
             Record::Mark(mark) => {
                 put_head(to, MARK, 0, 16);
@@ -180,8 +208,55 @@ fn parse(payload: &Bytes) -> Option<(Record, usize)> {
             let (term, index) = (take.u64().ok()?, take.u64().ok()?);
             Some((Record::Mark(Mark { term, index }), HEAD_BYTES + 16))
         }
+        (PAST, 0, len) => {
+            let past = Past::take(take.bytes(len).ok()?)?;
+            Some((Record::Past(past), HEAD_BYTES + len))
+        }
         // Numbers from disk, not variants of ours.
         _ => None,
+    }
+}
+
+impl Past {
+    fn body_bytes(&self) -> usize {
+        PAST_FIXED_BYTES + 16 * (self.terms.runs().len() + self.segments.len())
+    }
+
+    fn put(&self, to: &mut impl BufMut) {
+        let base = self.terms.base();
+        to.put_u64_le(base.term);
+        to.put_u64_le(base.index);
+        to.put_u64_le(self.terms.last().index);
+        to.put_u32_le(self.terms.runs().len() as u32);
+        to.put_u32_le(self.segments.len() as u32);
+        for run in self.terms.runs() {
+            to.put_u64_le(run.term);
+            to.put_u64_le(run.index);
+        }
+        for (segment, index) in &self.segments {
+            to.put_u64_le(*segment);
+            to.put_u64_le(*index);
+        }
+    }
+
+    fn take(body: &[u8]) -> Option<Past> {
+        let mut take = Take::new(body);
+        let base = Mark { term: take.u64().ok()?, index: take.u64().ok()? };
+        let last = take.u64().ok()?;
+        let (runs, segments) = (take.u32().ok()? as usize, take.u32().ok()? as usize);
+        if RUNS_MAX < runs || SEGMENTS_MAX < segments || take.rest().len() != 16 * (runs + segments)
+        {
+            return None;
+        }
+        let mut pair = || Some((take.u64().ok()?, take.u64().ok()?));
+        let runs: Option<VecDeque<Mark>> =
+            (0..runs).map(|_| pair().map(|(term, index)| Mark { term, index })).collect();
+        let segments: Option<Vec<(u64, u64)>> = (0..segments).map(|_| pair()).collect();
+        let segments = segments?;
+        let rises = segments.windows(2).all(|two| two[0].0 < two[1].0);
+        let counted = segments.iter().all(|(segment, index)| 0 < *segment && 0 < *index);
+        let terms = Terms::of_runs(base, runs?, last)?;
+        (rises && counted).then_some(Past { terms, segments })
     }
 }
 
@@ -191,8 +266,19 @@ mod tests {
     use base::Prng;
     use bytes::BytesMut;
 
+    fn past(prng: &mut Prng) -> Past {
+        let mut terms = Terms::new(Mark { term: prng.below(9), index: prng.below(99) });
+        for _ in 0..prng.below(40) {
+            let Mark { term, index } = terms.last();
+            terms.push(Mark { term: term + prng.below(2), index: index + 1 });
+        }
+        let first = 1 + prng.below(1 << 40);
+        let segments = (first..first + prng.below(9)).map(|n| (n, 1 + prng.below(99))).collect();
+        Past { terms, segments }
+    }
+
     fn drawn(prng: &mut Prng) -> Record {
-        match prng.below(3) {
+        match prng.below(4) {
             0 => {
                 let mut data = vec![0; prng.below(300) as usize];
                 prng.fill(&mut data);
@@ -205,7 +291,8 @@ mod tests {
                 vote: prng.next_u64(),
                 commit: prng.next_u64(),
             }),
-            _ => Record::Mark(Mark { term: prng.next_u64(), index: prng.next_u64() }),
+            2 => Record::Mark(Mark { term: prng.next_u64(), index: prng.next_u64() }),
+            _ => Record::Past(past(prng)),
         }
     }
 

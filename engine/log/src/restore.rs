@@ -66,6 +66,8 @@ impl Restored {
                 Ok(())
             }
             Record::Mark(mark) => self.mark(mark),
+            // For whoever reads older segments.
+            Record::Past(_) => Ok(()),
         }
     }
 

@@ -1,7 +1,8 @@
-//! Owns which segments exist and what each is for: prepared ahead, holding the log, or spare.
+//! Owns which segments exist and what each is for: prepared ahead, holding the log, kept for peers
+//! that lag, or spare.
 //! Never decides what is written. Invariants: numbers on disk have no gap, because a segment is
 //! made, recycled or removed one at a time, at the ends only; a segment is freed only once a
-//! durable batch, which repeats the hard state, stands in a later one.
+//! durable batch, which repeats the hard state, stands in a later one, and not while it is read.
 
 use std::collections::VecDeque;
 
@@ -24,13 +25,28 @@ enum Upkeep {
     Removing(u64),
 }
 
-/// `spare < live < ready`, each without a gap.
+/// How many segments stay that recovery does not need.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Kept {
+    /// Whatever they hold.
+    pub segments: usize,
+    /// While somebody needs their entries, see [`crate::Writer::keep`]; not less.
+    pub segments_max: usize,
+}
+
+/// `spare < kept < live < ready`, each without a gap.
 #[derive(Debug)]
 pub(crate) struct Segments {
     geometry: Geometry,
     ahead: usize,
     spare_max: usize,
     spare: VecDeque<u64>,
+    kept: VecDeque<Live>,
+    keep: Kept,
+    /// Entries after this one are needed by somebody who is behind.
+    needed: Option<u64>,
+    /// The segment that is being read.
+    read: Option<u64>,
     live: VecDeque<Live>,
     ready: VecDeque<u64>,
     upkeep: Option<Upkeep>,
@@ -46,10 +62,12 @@ impl Segments {
         geometry: Geometry,
         ahead: usize,
         spare_max: usize,
+        keep: Kept,
         live: &[(u64, u64)],
         ready: &[u64],
     ) -> Segments {
         assert!(ahead >= 1);
+        assert!(keep.segments <= keep.segments_max);
         let live: VecDeque<Live> =
             live.iter().map(|&(number, last_index)| Live { number, last_index }).collect();
         let numbers: Vec<u64> =
@@ -60,6 +78,10 @@ impl Segments {
             ahead,
             spare_max,
             spare: VecDeque::new(),
+            kept: VecDeque::new(),
+            keep,
+            needed: None,
+            read: None,
             live,
             ready: ready.iter().copied().collect(),
             upkeep: None,
@@ -90,18 +112,28 @@ impl Segments {
         None
     }
 
-    /// Segments on disk below those that hold the log: freed before a restart.
-    pub(crate) fn adopt(&mut self, freed: &[u64]) {
+    /// Segments on disk below those that hold the log, with the last index in each: freed before a
+    /// restart. Of those that hold nothing that can be read it is `None`; they come first.
+    pub(crate) fn adopt(&mut self, freed: &[(u64, Option<u64>)]) {
+        assert!(self.spare.is_empty() && self.kept.is_empty());
         assert!(freed.is_sorted());
-        let first = self.spare.front().copied().or(self.first_needed()).unwrap_or(self.next);
-        assert!(freed.iter().all(|number| *number < first), "{freed:?} are not below {first}");
-        freed.iter().rev().for_each(|number| self.spare.push_front(*number));
+        let first = self.first_needed().unwrap_or(self.next);
+        assert!(freed.iter().all(|(number, _)| *number < first), "{freed:?} are not below {first}");
+        for (number, last_index) in freed {
+            match last_index {
+                Some(last_index) => {
+                    self.kept.push_back(Live { number: *number, last_index: *last_index });
+                }
+                None if self.kept.is_empty() => self.spare.push_back(*number),
+                None => unreachable!("segment {number} holds nothing, but one before it does"),
+            }
+        }
     }
 
     /// Every segment on disk, rising.
     pub(crate) fn on_disk(&self) -> Vec<u64> {
-        let live = self.live.iter().map(|live| live.number);
-        self.spare.iter().copied().chain(live).chain(self.ready.iter().copied()).collect()
+        let holding = self.kept.iter().chain(&self.live).map(|live| live.number);
+        self.spare.iter().copied().chain(holding).chain(self.ready.iter().copied()).collect()
     }
 
     pub(crate) fn prepared(&mut self, number: u64) {
@@ -134,15 +166,46 @@ impl Segments {
         self.released = self.released.max(index);
     }
 
-    /// Frees what is released, given the segment in which the last durable batch stands.
-    pub(crate) fn settle(&mut self, durable_segment: u64) {
+    /// Frees what is released, given the segment in which the last durable batch stands. Answers
+    /// the oldest segment that still holds entries.
+    pub(crate) fn settle(&mut self, durable_segment: u64) -> Option<u64> {
         while let Some(live) = self.live.front()
             && live.number < durable_segment
             && live.last_index <= self.released
         {
-            self.spare.push_back(live.number);
-            self.live.pop_front();
+            self.kept.extend(self.live.pop_front());
         }
+        self.forget();
+        self.kept.iter().chain(&self.live).map(|live| live.number).next()
+    }
+
+    /// Gives up the oldest of those that are kept, as far as there are too many.
+    fn forget(&mut self) {
+        while let Some(oldest) = self.kept.front() {
+            let needed = self.needed.is_some_and(|needed| needed < oldest.last_index);
+            let most = if needed { self.keep.segments_max } else { self.keep.segments };
+            let read = self.read.is_some_and(|read| read <= oldest.number);
+            if self.kept.len() <= most || read {
+                break;
+            }
+            self.spare.push_back(oldest.number);
+            self.kept.pop_front();
+        }
+    }
+
+    /// Entries after this one are needed by somebody who is behind.
+    pub(crate) fn need(&mut self, after: Option<u64>) {
+        self.needed = after;
+    }
+
+    /// This segment and later ones are being read.
+    pub(crate) fn read(&mut self, from: Option<u64>) {
+        self.read = from;
+    }
+
+    /// Segments that are kept for peers alone.
+    pub(crate) fn kept_count(&self) -> usize {
+        self.kept.len()
     }
 
     /// The oldest segment that recovery must read.
@@ -161,7 +224,30 @@ mod tests {
     use super::*;
 
     fn segments() -> Segments {
-        Segments::new(Geometry::of(8192), 1, 1, &[(4, 10), (5, 20), (6, 30), (7, 0)], &[8])
+        keeping(Kept { segments: 0, segments_max: 0 })
+    }
+
+    fn keeping(keep: Kept) -> Segments {
+        Segments::new(Geometry::of(8192), 1, 1, keep, &[(4, 10), (5, 20), (6, 30), (7, 0)], &[8])
+    }
+
+    #[test]
+    fn so_many_are_kept_and_more_while_somebody_needs_them_or_reads() {
+        let mut segments = keeping(Kept { segments: 1, segments_max: 2 });
+        segments.adopt(&[(2, None), (3, Some(5))]);
+        segments.release(30);
+        segments.need(Some(9));
+        assert_eq!(segments.settle(5), Some(4), "entries up to 5 are not needed");
+        assert_eq!((segments.kept_count(), segments.first_needed()), (1, Some(5)));
+        assert_eq!(segments.settle(6), Some(4), "entry 10 is");
+        segments.read(Some(4));
+        segments.need(None);
+        assert_eq!(segments.settle(7), Some(4), "it is being read");
+        assert_eq!(segments.on_disk(), vec![2, 3, 4, 5, 6, 7, 8]);
+        segments.read(None);
+        assert_eq!(segments.settle(7), Some(6));
+        segments.need(Some(9));
+        assert_eq!(segments.settle(7), Some(6), "what is given up stays so");
     }
 
     #[test]
@@ -179,7 +265,7 @@ mod tests {
     #[test]
     fn segments_freed_before_a_restart_are_used_up_too() {
         let mut segments = segments();
-        segments.adopt(&[2, 3]);
+        segments.adopt(&[(2, None), (3, None)]);
         assert_eq!(segments.poll_upkeep(), Some(IoRequest::Remove { file: FileId::Log(2) }));
         segments.removed(2);
         assert_eq!(segments.poll_upkeep(), None);

@@ -3,6 +3,7 @@
 use base::{FileId, IoError};
 
 use crate::batch::{Identity, VERSION};
+use crate::held::Held;
 use crate::position::{Place, Position};
 use crate::record::{BadRecord, HardState};
 
@@ -107,6 +108,8 @@ pub struct Resume {
     pub ready: Vec<u64>,
     /// The latest hard state.
     pub state: Option<HardState>,
+    /// What the segments hold.
+    pub(crate) held: Held,
 }
 
 impl Verdict {

@@ -1,10 +1,12 @@
 //! Owns the part of the log that stays in memory: a run of entries by index, from which Raft is
-//! answered without waiting. Never reads the disk. Invariant: indexes are consecutive and terms
-//! never fall; the entry before the first is known by term and index.
+//! answered without waiting, and the terms of those before it that can be read from segments. Never
+//! reads the disk. Invariant: indexes are consecutive and terms never fall; the entry before the
+//! first is known by term and index.
 
 use std::collections::VecDeque;
 
 use crate::record::{Entry, Mark};
+use crate::terms::Terms;
 
 /// The entry was dropped from the front of the window.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -13,32 +15,57 @@ pub struct Compacted;
 /// Entries `first_index()..=last().index`.
 #[derive(Clone, Debug)]
 pub struct Window {
-    /// The entry before the first.
-    base: Mark,
+    /// The entries before the first, as far as segments hold them. Its last is the base.
+    past: Terms,
+    /// Segments hold the entries after this one.
+    held_after: u64,
     entries: VecDeque<Entry>,
     data_bytes: usize,
 }
 
 impl Window {
-    /// An empty window after `base`; index and term are 0 at the beginning of a log.
+    /// An empty window after `base`; index and term are 0 at the beginning of a log. Entries that
+    /// are dropped are gone, until [`Window::hold`] says otherwise.
     pub fn new(base: Mark) -> Window {
-        Window { base, entries: VecDeque::new(), data_bytes: 0 }
+        let (entries, data_bytes) = (VecDeque::new(), 0);
+        Window { past: Terms::new(base), held_after: u64::MAX, entries, data_bytes }
+    }
+
+    /// Segments hold these entries too; what is beyond the base is not looked at.
+    pub fn recall(&mut self, held: &Terms) {
+        let base = self.base();
+        if held.term(base.index) == Some(base.term) {
+            self.past = held.clone();
+            self.past.cut_after(base.index);
+        }
+        self.hold(held.base().index);
+    }
+
+    /// Segments hold the entries after this one, and no others.
+    pub fn hold(&mut self, after: u64) {
+        self.held_after = after;
+        self.past.drop_to(after);
     }
 
     /// The entry before the first, by term and index.
     pub fn base(&self) -> Mark {
-        self.base
+        self.past.last()
     }
 
-    /// Index of the first entry that is held, or will be.
+    /// Index of the first entry that is in memory or in a segment, or will be.
+    pub fn first_held(&self) -> u64 {
+        self.past.base().index + 1
+    }
+
+    /// Index of the first entry that is in memory, or will be.
     pub fn first_index(&self) -> u64 {
-        self.base.index + 1
+        self.base().index + 1
     }
 
     /// The last entry by term and index; the base if there is none.
     pub fn last(&self) -> Mark {
         let last = self.entries.back().map(|entry| Mark { term: entry.term, index: entry.index });
-        last.unwrap_or(self.base)
+        last.unwrap_or(self.base())
     }
 
     /// Bytes of data held.
@@ -49,7 +76,7 @@ impl Window {
     /// Adds entries that follow each other. What stands at their indexes and after is replaced.
     pub fn append(&mut self, entries: Vec<Entry>) {
         let Some(first) = entries.first() else { return };
-        assert!(self.base.index < first.index, "the store already holds entry {}", first.index);
+        assert!(self.base().index < first.index, "the store already holds entry {}", first.index);
         assert!(first.index <= self.last().index + 1, "entries before {} are missing", first.index);
         while let Some(dropped) = self.entries.pop_back_if(|entry| first.index <= entry.index) {
             self.data_bytes -= dropped.data.len();
@@ -63,12 +90,12 @@ impl Window {
         }
     }
 
-    /// The term of entry `index`, which may be the base.
+    /// The term of entry `index`, in memory or in a segment, or the one before those.
     ///
     /// `index` must not be beyond the last.
     pub fn term(&self, index: u64) -> Result<u64, Compacted> {
-        if index == self.base.index {
-            return Ok(self.base.term);
+        if index <= self.base().index {
+            return self.past.term(index).ok_or(Compacted);
         }
         Ok(self.entries[self.slot(index)?].term)
     }
@@ -97,8 +124,7 @@ impl Window {
     /// Drops entries up to `index`, which becomes the base. Lower ones are dropped already.
     pub fn compact(&mut self, index: u64) {
         while let Some(entry) = self.entries.pop_front_if(|entry| entry.index <= index) {
-            self.data_bytes -= entry.data.len();
-            self.base = Mark { term: entry.term, index: entry.index };
+            self.dropped(&entry);
         }
     }
 
@@ -107,9 +133,14 @@ impl Window {
         while bytes_max < self.data_bytes
             && let Some(entry) = self.entries.pop_front_if(|entry| entry.index <= index)
         {
-            self.data_bytes -= entry.data.len();
-            self.base = Mark { term: entry.term, index: entry.index };
+            self.dropped(&entry);
         }
+    }
+
+    fn dropped(&mut self, entry: &Entry) {
+        self.data_bytes -= entry.data.len();
+        self.past.push(Mark { term: entry.term, index: entry.index });
+        self.past.drop_to(self.held_after);
     }
 
     /// Forgets everything; the log goes on after `base`.

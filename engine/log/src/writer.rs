@@ -8,10 +8,13 @@ use std::collections::VecDeque;
 use base::{FileId, IoRequest};
 
 use crate::batch::{self, HEADER_BYTES, Heading};
+use crate::fetch::{Fetch, Order};
 use crate::flush::{Backlog, Durable, Flush, Lsn, RECORDS_MAX, Ticket, Urgency, WriterConfig};
+use crate::held::Held;
 use crate::position::{Place, Position, padded};
-use crate::record::{HARD_STATE_BYTES, HardState, Record};
+use crate::record::{HardState, Mark, Past, Record};
 use crate::segments::Segments;
+use crate::terms::Terms;
 use crate::verdict::Resume;
 
 #[derive(Debug)]
@@ -44,6 +47,8 @@ pub struct Writer {
     urgent: usize,
     /// Latest hard state that was put into a batch; each new segment starts with it.
     hard_state: Option<HardState>,
+    /// What of the log can be read back.
+    held: Held,
     in_flight: VecDeque<InFlight>,
     lsn: Lsn,
     ticket: Ticket,
@@ -62,8 +67,15 @@ impl Writer {
     /// Starts a log in an empty directory. Nothing can be flushed before the first
     /// [`Writer::poll_upkeep`] is carried out.
     pub fn create(config: WriterConfig) -> Writer {
-        let resume =
-            Resume { next: None, previous: 0, epoch: 1, live: vec![], ready: vec![], state: None };
+        let resume = Resume {
+            next: None,
+            previous: 0,
+            epoch: 1,
+            live: vec![],
+            ready: vec![],
+            state: None,
+            held: Held::default(),
+        };
         Writer::resume(config, resume)
     }
 
@@ -77,6 +89,7 @@ impl Writer {
                 config.geometry,
                 config.segments_ahead,
                 config.segments_spare_max,
+                config.kept,
                 &resume.live,
                 &resume.ready,
             ),
@@ -88,6 +101,7 @@ impl Writer {
             waiting_bytes: 0,
             urgent: 0,
             hard_state: resume.state,
+            held: resume.held,
             in_flight: VecDeque::new(),
             lsn: Lsn(0),
             ticket: Ticket(0),
@@ -142,7 +156,7 @@ impl Writer {
             assert!(self.durable.position < first.after.position);
             assert!(self.durable.lsn <= first.after.lsn);
             self.durable = first.after;
-            self.segments.settle(first.segment);
+            self.settle(first.segment);
         }
     }
 
@@ -177,9 +191,77 @@ impl Writer {
     }
 
     /// Takes over segments on disk that recovery left out because the log did not need them:
-    /// numbers, rising, below those that it read. They are recycled or removed.
+    /// numbers, rising, below those that it read. Those whose entries can still be read are kept as
+    /// the configuration says, others are recycled or removed.
     pub fn adopt(&mut self, freed: &[u64]) {
-        self.segments.adopt(freed);
+        let first = freed.first().copied().or(self.segments.first_needed()).unwrap_or(0);
+        self.held.forget_below(first);
+        let holds = self.held.first_segment().unwrap_or(u64::MAX);
+        let last_index = |number: &u64| {
+            let after = || self.held.first_after(*number).map_or(u64::MAX, |first| first - 1);
+            (*number, (holds <= *number).then(after))
+        };
+        let freed: Vec<(u64, Option<u64>)> = freed.iter().map(last_index).collect();
+        self.segments.adopt(&freed);
+    }
+
+    /// The member goes on from `checkpoint` with a log that ends with `last`. What the segments
+    /// hold counts only if it leads there: a store that was taken in whole may stand between.
+    pub fn go_on(&mut self, checkpoint: Mark, last: Mark) {
+        let terms = self.held.terms();
+        let leads_there = terms.is_some_and(|terms| {
+            terms.term(checkpoint.index) == Some(checkpoint.term) && terms.last() == last
+        });
+        if !leads_there {
+            self.held.reset(last);
+            let past = Past { terms: Terms::new(last), segments: Vec::new() };
+            self.append(Record::Past(past), Urgency::Ride);
+        }
+    }
+
+    /// The terms of all entries that can be read from segments, written or about to be.
+    pub fn held(&self) -> Option<&Terms> {
+        self.held.terms()
+    }
+
+    /// Begins to read entries `low..high`, as many from the front as have `bytes_max` of data
+    /// together, but at least one. All must be durable and applied. `None` if the first is not
+    /// held any more. One at a time, until [`Writer::fetched`]; no segment that it needs goes.
+    pub fn fetch(&mut self, low: u64, high: u64, bytes_max: u64) -> Option<Fetch> {
+        let from = self.held.place_of(low)?;
+        let terms = self.held.terms()?.clone();
+        self.segments.read(Some(from.segment));
+        Some(Fetch::new(Order {
+            identity: self.config.identity,
+            geometry: self.config.geometry,
+            terms,
+            from,
+            durable: self.durable.position,
+            low,
+            high,
+            bytes_max,
+        }))
+    }
+
+    /// That read is over.
+    pub fn fetched(&mut self, fetch: &Fetch) {
+        if let Some(end) = fetch.end() {
+            self.held.remember(end);
+        }
+        self.segments.read(None);
+        self.settle_durable();
+    }
+
+    /// Entries after this one are needed by a peer that is behind: they stay, up to
+    /// [`crate::Kept::segments_max`].
+    pub fn keep(&mut self, after: Option<u64>) {
+        self.segments.need(after);
+        self.settle_durable();
+    }
+
+    /// Segments that are kept for peers alone, for metrics.
+    pub fn kept_segments(&self) -> usize {
+        self.segments.kept_count()
     }
 
     /// Segment `number` is ready under its name.
@@ -195,9 +277,7 @@ impl Writer {
     /// Entries up to `index` are not needed again: the checkpoint that holds them is durable.
     pub fn release(&mut self, index: u64) {
         self.segments.release(index);
-        if let Some(durable) = self.durable_segment() {
-            self.segments.settle(durable);
-        }
+        self.settle_durable();
     }
 
     /// The oldest segment that recovery must read, for the manifest.
@@ -288,15 +368,8 @@ impl Writer {
     /// hold.
     fn gather(&mut self, place: Place, cap: usize) -> Vec<Record> {
         let room = cap.min(self.config.geometry.room(place)) - HEADER_BYTES;
-        let mut records = Vec::with_capacity(self.waiting.len().min(RECORDS_MAX));
-        let mut used = 0;
-        if place.offset == 0
-            && let Some(state) = self.hard_state
-        {
-            // So that an older segment can go whatever it holds: this one needs no other.
-            records.push(Record::HardState(state));
-            used = HARD_STATE_BYTES;
-        }
+        let mut records = self.repeated(place);
+        let mut used: usize = records.iter().map(Record::encoded_bytes).sum();
         let repeated = records.len();
         while let Some(waiting) = self.waiting.front() {
             let bytes = waiting.record.encoded_bytes();
@@ -307,13 +380,41 @@ impl Writer {
             self.waiting_bytes -= bytes;
             self.urgent -= usize::from(waiting.urgency == Urgency::Wait);
             match &waiting.record {
-                Record::Entry(entry) => self.segments.holds(entry.index),
+                Record::Entry(entry) => {
+                    self.segments.holds(entry.index);
+                    self.held.entry(place, Mark { term: entry.term, index: entry.index });
+                }
                 Record::HardState(state) => self.hard_state = Some(*state),
-                Record::Mark(_) => {}
+                Record::Mark(mark) => self.held.reset(*mark),
+                // Made by [`Writer::go_on`] after what it says.
+                Record::Past(_) => {}
             }
             records.extend(self.waiting.pop_front().map(|waiting| waiting.record));
         }
         records
+    }
+
+    /// What a segment begins with, so that older ones can go whatever they hold, or need not be
+    /// read.
+    fn repeated(&self, place: Place) -> Vec<Record> {
+        let mut records = Vec::with_capacity(2 + self.waiting.len().min(RECORDS_MAX));
+        if place.offset == 0 {
+            records.extend(self.hard_state.map(Record::HardState));
+            records.extend(self.held.past().map(Record::Past));
+        }
+        records
+    }
+
+    fn settle_durable(&mut self) {
+        if let Some(durable) = self.durable_segment() {
+            self.settle(durable);
+        }
+    }
+
+    fn settle(&mut self, durable_segment: u64) {
+        if let Some(oldest) = self.segments.settle(durable_segment) {
+            self.held.forget_below(oldest);
+        }
     }
 
     /// The last record that is in some batch.

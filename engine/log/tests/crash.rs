@@ -238,6 +238,7 @@ impl World {
                     assert!(state <= Some(found.commit));
                     state = Some(found.commit);
                 }
+                Step::Record(Record::Past(_)) => {}
                 Step::Record(Record::Mark(_)) => unreachable!("none was written"),
                 Step::Waiting => unreachable!("every request was answered"),
                 Step::Done(verdict) => return (last.unwrap_or(self.released), state, verdict),

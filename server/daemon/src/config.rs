@@ -3,13 +3,13 @@
 
 use std::path::Path;
 
-use base::limits::REQUEST_OVERHEAD_BYTES;
+use base::limits::{LOG_SEGMENTS_KEPT_MAX, LOG_SEGMENTS_TOLD_MAX, REQUEST_OVERHEAD_BYTES};
 use bytes::Bytes;
 use node::leader::checkpoint::CheckpointPolicy;
 use node::leader::compactor::Retention;
 use node::manifest::{Manifest, SLOT_BYTES};
 use node::shard::Partition;
-use node::{Founding, LeaderConfig, Reconfig, Restart, ShardConfig, ShardId};
+use node::{Founding, LeaderConfig, LogPolicy, Reconfig, Restart, ShardConfig, ShardId};
 use settings::{AutoCompaction, Quota, Settings};
 
 /// The etcd version that we serve.
@@ -106,7 +106,18 @@ pub fn leader(
         learners_max: settings.cluster.learners_max as usize,
         learner_ready_percent: node::leader::LEARNER_READY_PERCENT,
         window_bytes: WINDOW_BYTES,
+        log: log(settings),
     }
+}
+
+/// The segments that stay for followers: so many as the setting says, more for one that is there.
+fn log(settings: &Settings) -> LogPolicy {
+    let segments_kept = match settings.checkpoint.segments_kept {
+        0 => LOG_SEGMENTS_TOLD_MAX,
+        some => usize::try_from(some).unwrap_or(usize::MAX).min(LOG_SEGMENTS_TOLD_MAX),
+    };
+    let segments_kept_max = segments_kept.max(LOG_SEGMENTS_KEPT_MAX);
+    LogPolicy { segments_kept, segments_kept_max, ..LogPolicy::STANDARD }
 }
 
 /// What one shard is told.

@@ -78,7 +78,7 @@ fn text(figures: &Figures, gates: &settings::gates::Gates) -> String {
     proposals(&mut page, leader, figures);
     store(&mut page, leader, figures);
     leases(&mut page, &leader.counts, figures);
-    disk(&mut page, &leader.counts);
+    disk(&mut page, leader);
     stages(&mut page, &leader.counts, figures);
     grpc(&mut page, &figures.calls);
     peers::write(&mut page, leader.member_id, &figures.peers);
@@ -169,10 +169,16 @@ fn leases(page: &mut Page, counts: &LeaderCounts, figures: &Figures) {
     page.histogram("etcd_debugging_lease_ttl_total", PLAIN, &counts.lease_ttl);
 }
 
-fn disk(page: &mut Page, counts: &LeaderCounts) {
+fn disk(page: &mut Page, leader: &LeaderFigures) {
+    let counts = &leader.counts;
     page.histogram("etcd_disk_wal_fsync_duration_seconds", TIME, &counts.log_disk);
     page.gauge("etcd_disk_wal_write_bytes_total", counts.log_bytes);
     page.histogram("etcd_disk_backend_commit_duration_seconds", TIME, &counts.checkpoint);
+    page.gauge("ringleader_log_kept_segments", leader.segments_kept);
+    // What peers that lagged got: old entries out of the log, or the whole store.
+    page.counter("ringleader_log_fetched_entries_total", counts.entries_fetched);
+    page.counter("ringleader_log_fetched_bytes_total", counts.bytes_fetched);
+    page.counter("ringleader_whole_stores_sent_total", counts.stores_sent);
 }
 
 /// Where the time of a request goes.

@@ -143,6 +143,12 @@ pub struct LeaderCounts {
     pub leases_expired: u64,
     /// Bytes given to the log's files.
     pub log_bytes: u64,
+    /// Entries read back from the log's files for peers that lag.
+    pub entries_fetched: u64,
+    /// Bytes of their data.
+    pub bytes_fetched: u64,
+    /// Whole stores that were begun to be sent to peers.
+    pub stores_sent: u64,
     /// Seconds of leases granted, in [`TTL_S`].
     pub lease_ttl: Histogram,
     /// A command's arrival to its entry, in [`STAGE_NS`].
@@ -178,6 +184,9 @@ impl LeaderCounts {
             leases_revoked: 0,
             leases_expired: 0,
             log_bytes: 0,
+            entries_fetched: 0,
+            bytes_fetched: 0,
+            stores_sent: 0,
             lease_ttl: Histogram::new(&TTL_S),
             queue: Histogram::new(&STAGE_NS),
             log: Histogram::new(&STAGE_NS),
@@ -224,6 +233,8 @@ pub struct LeaderFigures {
     pub compact_revision: i64,
     /// Live keys.
     pub keys: u64,
+    /// Log segments that are kept for peers alone.
+    pub segments_kept: u64,
     /// Bytes of all slices' files.
     pub file_bytes: u64,
     /// Bytes in use in them.

@@ -4,6 +4,7 @@
 //! after its log entry is durable on a quorum, and outcomes leave in the order of the log.
 
 mod answers;
+mod catch_up;
 pub mod checkpoint;
 pub mod compactor;
 mod contacts;
@@ -28,6 +29,7 @@ mod upkeep;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
+use base::limits::{LOG_SEGMENT_BYTES, LOG_SEGMENTS_KEPT, LOG_SEGMENTS_KEPT_MAX};
 use base::{Instant, IoError, IoRequest, IoResult, OpId, Prng};
 use consensus::{Consensus, Event};
 use state::{Member, Quota, Sequencer};
@@ -38,6 +40,7 @@ use crate::message::{ApplyBatch, CallRef, ShardId, ToLeader, ToShard};
 use crate::peer::PeerNote;
 use crate::shard::Partition;
 use answers::Answers;
+use catch_up::CatchUp;
 use checkpoint::{CheckpointPolicy, Checkpoints};
 use compactor::{Compactor, Retention};
 use contacts::Contacts;
@@ -100,9 +103,35 @@ pub struct LeaderConfig {
     pub learners_max: usize,
     /// A learner votes only once it holds so much of the leader's log.
     pub learner_ready_percent: u64,
-    /// Bytes of applied entries that stay in memory for peers that lag; who lags further gets the
-    /// whole store.
+    /// Bytes of applied entries that stay in memory for peers that lag; who lags further gets them
+    /// out of log segments, or the whole store.
     pub window_bytes: usize,
+    /// The log's segments.
+    pub log: LogPolicy,
+}
+
+/// How large segments are, and how many stay.
+#[derive(Clone, Copy, Debug)]
+pub struct LogPolicy {
+    /// Bytes of a segment, fixed when the data directory is made. Only tests want it smaller.
+    pub segment_bytes: u64,
+    /// Segments behind the checkpoint that stay for peers that lag.
+    pub segments_kept: usize,
+    /// The same while a peer is catching up or takes in a whole store; not less.
+    pub segments_kept_max: usize,
+}
+
+impl LogPolicy {
+    /// The bounds of [`base::limits`].
+    pub const STANDARD: LogPolicy = LogPolicy {
+        segment_bytes: LOG_SEGMENT_BYTES,
+        segments_kept: LOG_SEGMENTS_KEPT,
+        segments_kept_max: LOG_SEGMENTS_KEPT_MAX,
+    };
+
+    pub(crate) fn geometry(self) -> wal::Geometry {
+        wal::Geometry::of(self.segment_bytes)
+    }
 }
 
 impl LeaderConfig {
@@ -336,6 +365,7 @@ pub struct Leader {
     /// When this member, if it leads, next tells silent peers who the members are.
     introduce_at: Instant,
     transfers: Transfers,
+    catch_up: CatchUp,
     incoming: Incoming,
     leaving: Leaving,
     /// The last entry of those that made this member a cluster of its own, in this life.
@@ -375,6 +405,7 @@ struct StoreSize {
 enum Op {
     Start,
     Flush(wal::Ticket, Instant),
+    Fetch,
     Prepare(u64),
     RemoveLog(u64),
     ManifestWrite,
@@ -409,6 +440,7 @@ impl Leader {
             heard_of: HeardOf::new(),
             introduce_at: now,
             transfers,
+            catch_up: CatchUp::new(),
             incoming: Incoming::new(),
             leaving: Leaving::No,
             forced: None,
@@ -496,9 +528,10 @@ impl Leader {
             if self.incoming.installs() {
                 return self.settle_install(now);
             }
+            let fetched = self.settle_fetches(now);
             let persisted = self.settle_persisted(now);
             let sequenced = self.run_sequence(now);
-            if !proposed && !stepped && !persisted && !sequenced {
+            if !proposed && !stepped && !fetched && !persisted && !sequenced {
                 break;
             }
         }
@@ -517,7 +550,9 @@ impl Leader {
 
     fn io_done(&mut self, now: Instant, op: OpId, result: IoResult) {
         let purpose = self.ops.remove(&op).expect("every request is answered once");
-        if let (IoResult::Failed(error), false) = (&result, matches!(purpose, Op::Start)) {
+        if let (IoResult::Failed(error), false) =
+            (&result, matches!(purpose, Op::Start | Op::Fetch))
+        {
             let (why, remedy) = match error {
                 IoError::NoSpace => {
                     ("no space left on the disk of the data directory", "make room")
@@ -535,6 +570,7 @@ impl Leader {
                 self.counts.flushed(since, now);
                 self.flushed(now, ticket);
             }
+            Op::Fetch => self.fetch_read(now, result),
             Op::Prepare(number) => self.writer().prepared(number),
             Op::RemoveLog(number) => self.writer().removed(number),
             Op::ManifestWrite => self.manifest_written(),

@@ -12,7 +12,8 @@ pub mod shard;
 pub mod snapshot;
 
 pub use leader::{
-    Founding, Leader, LeaderConfig, LeaderEffect, LeaderEvent, PeerPlace, Reconfig, Report, Restart,
+    Founding, Leader, LeaderConfig, LeaderEffect, LeaderEvent, LogPolicy, PeerPlace, Reconfig,
+    Report, Restart,
 };
 pub use message::{CallId, ShardId, ToLeader, ToShard};
 pub use peer::{Lane, PeerNote};

@@ -73,6 +73,7 @@ impl Settings {
             checkpoint: Checkpoint {
                 interval: chosen.span("checkpoint-interval"),
                 log_bytes: chosen.unsigned("checkpoint-log-bytes"),
+                segments_kept: chosen.unsigned("max-wals"),
             },
             gates: chosen.gates(),
             name,

@@ -198,6 +198,8 @@ pub struct Checkpoint {
     pub interval: Duration,
     /// After this much log.
     pub log_bytes: u64,
+    /// Log segments behind it that stay for followers; 0 for as many as can be.
+    pub segments_kept: u64,
 }
 
 /// Every setting of the server.
@@ -303,6 +305,7 @@ impl Settings {
             ("cache-bytes", Field::Text(self.cores.cache_bytes.to_string())),
             ("checkpoint-interval", text(self.checkpoint.interval)),
             ("checkpoint-log-bytes", Field::Text(self.checkpoint.log_bytes.to_string())),
+            ("max-wals", Field::Text(self.checkpoint.segments_kept.to_string())),
         ]
     }
 }

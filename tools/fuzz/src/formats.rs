@@ -224,7 +224,7 @@ pub fn try_log(bytes: &Bytes) {
                 assert!(entry.data.iter().all(|byte| *byte == entry.index as u8));
                 last = entry.index;
             }
-            Step::Record(Record::HardState(_) | Record::Mark(_)) => {}
+            Step::Record(Record::HardState(_) | Record::Mark(_) | Record::Past(_)) => {}
             Step::Waiting => panic!("every request was answered"),
             Step::Done(_) => return,
         }

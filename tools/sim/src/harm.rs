@@ -10,8 +10,8 @@ use wal::{Geometry, Header, Position};
 use crate::disk::{Damage, Disk, Spot};
 
 /// Flips a bit of what is durable. `None` if there is nothing.
-pub fn flip(disk: &mut Disk, dice: &mut Prng) -> Option<Damage> {
-    let spots = judgeable(disk);
+pub fn flip(disk: &mut Disk, log: Geometry, dice: &mut Prng) -> Option<Damage> {
+    let spots = judgeable(disk, log);
     if spots.is_empty() {
         return None;
     }
@@ -29,12 +29,12 @@ pub fn known(disk: &Disk) -> Option<Manifest> {
 
 /// Durable blocks whose damage cannot be taken for a torn tail: of the log, those that a later
 /// header vouches for.
-pub fn judgeable(disk: &Disk) -> Vec<Spot> {
+pub fn judgeable(disk: &Disk, log: Geometry) -> Vec<Spot> {
     let promised = promised(disk);
     let place = |spot: &Spot| match spot.file {
         FileId::Log(segment) => {
             let end = (spot.block + 1) * BLOCK_BYTES as u64;
-            Position(segment * u64::from(Geometry::STANDARD.segment_bytes()) + end) <= promised
+            Position(segment * u64::from(log.segment_bytes()) + end) <= promised
         }
         FileId::Manifest | FileId::Tree(_) | FileId::History { .. } => true,
     };

@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use base::{Instant, IoError, IoResult, OpId, Prng, SliceId};
 use bytes::{Bytes, BytesMut};
+use node::figures::LeaderCounts;
 use node::leader::{PeerPlace, Report};
 use node::message::ApplyBatch;
 use node::shard::{CallMeta, Caller, LeaderNeed};
@@ -260,6 +261,11 @@ impl Member {
     /// Ends the life and gives the disk back as it is, before the crash is drawn.
     pub fn into_disk(self) -> (Disk, Trace) {
         (self.disk, self.trace)
+    }
+
+    /// What its leader machine counted.
+    pub fn counts(&self) -> LeaderCounts {
+        self.leader.figures().counts
     }
 
     /// Whether every shard has heard that the member serves: connections go to them from then on.

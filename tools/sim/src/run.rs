@@ -9,7 +9,8 @@ use bytes::Bytes;
 use node::leader::LEARNER_READY_PERCENT;
 use node::leader::checkpoint::CheckpointPolicy;
 use node::manifest::Manifest;
-use node::{Reconfig, Restart};
+use node::{LogPolicy, Reconfig, Restart};
+use wal::Geometry;
 
 use crate::disk::{Damage, Disk, Spot};
 use crate::harm;
@@ -166,6 +167,7 @@ impl Run {
             progress_interval: Duration::from_secs(600),
             request_timeout: Duration::from_secs(7),
             window_bytes: 1 << 20,
+            log: LogPolicy::STANDARD,
         };
         let start = Start {
             began: Instant(1),
@@ -214,7 +216,7 @@ impl Run {
 
     /// Flips a bit of what is durable, where a flip can be told from a crash.
     fn flip(&mut self) {
-        if let Some(damage) = harm::flip(&mut self.disk, &mut self.dice) {
+        if let Some(damage) = harm::flip(&mut self.disk, Geometry::STANDARD, &mut self.dice) {
             self.summary.damaged += 1;
             self.damage.push(damage);
         }
@@ -226,8 +228,10 @@ impl Run {
             return;
         }
         let (from, bytes) = self.dice.pick(&writes).clone();
-        let same: Vec<Spot> =
-            harm::judgeable(&self.disk).into_iter().filter(|spot| spot.file == from.file).collect();
+        let same: Vec<Spot> = harm::judgeable(&self.disk, Geometry::STANDARD)
+            .into_iter()
+            .filter(|spot| spot.file == from.file)
+            .collect();
         if !same.is_empty() {
             let spot = *self.dice.pick(&same);
             self.harm(spot, bytes);

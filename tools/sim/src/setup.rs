@@ -7,7 +7,7 @@ use std::time::Duration;
 use node::leader::checkpoint::CheckpointPolicy;
 use node::leader::compactor::Retention;
 use node::shard::Partition;
-use node::{Founding, LeaderConfig, Reconfig, Restart, ShardConfig, ShardId};
+use node::{Founding, LeaderConfig, LogPolicy, Reconfig, Restart, ShardConfig, ShardId};
 use state::{Member, MemberRole};
 
 /// One Raft tick of every simulated member.
@@ -49,6 +49,8 @@ pub struct Setup {
     pub request_timeout: Duration,
     /// Applied entries in memory for peers that lag.
     pub window_bytes: usize,
+    /// The log's segments.
+    pub log: LogPolicy,
 }
 
 impl Setup {
@@ -76,6 +78,7 @@ impl Setup {
             learner_ready_percent: self.learner_ready_percent,
             restart: self.restart,
             window_bytes: self.window_bytes,
+            log: self.log,
         }
     }
 

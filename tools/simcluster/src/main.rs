@@ -23,6 +23,8 @@ use ringleader_simcluster::{Planted, Summary, Voice, run};
 const KEPT: &str = include_str!("../seeds.txt");
 /// Every so many seeds one is run twice and must not differ.
 const TWICE: usize = 25;
+/// In so many seeds members lag in every way there is.
+const ENOUGH: usize = 100;
 
 thread_local! {
     /// The seed of this thread, for whoever reads of a panic.
@@ -62,10 +64,15 @@ fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
+    if ENOUGH <= asked.seeds.len() && (total.fetched == 0 || total.stores == 0) {
+        println!("nobody who lagged got old entries, or nobody a store: {total:?}");
+        return ExitCode::FAILURE;
+    }
     println!(
         "{} seeds, {} crashes, {} terms, {} operations, {} told, {} found, {} revisions, {} \
          events on {} streams, {} renewals, {} changes of members, {} machines born, {} \
-         refusals, slowest recovery {} ms, {:.1} s, fingerprint {:016x}",
+         refusals, {} old entries and {} stores sent, slowest recovery {} ms, {:.1} s, \
+         fingerprint {:016x}",
         asked.seeds.len(),
         total.crashes,
         total.terms,
@@ -79,6 +86,8 @@ fn main() -> ExitCode {
         total.changes,
         total.born,
         total.refusals,
+        total.fetched,
+        total.stores,
         total.recovery_ms,
         began.elapsed().as_secs_f64(),
         total.hash,
@@ -150,6 +159,8 @@ fn add(total: &mut Summary, one: &Summary) {
     total.changes += one.changes;
     total.born += one.born;
     total.refusals += one.refusals;
+    total.fetched += one.fetched;
+    total.stores += one.stores;
     total.recovery_ms = total.recovery_ms.max(one.recovery_ms);
 }
 

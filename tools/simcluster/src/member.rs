@@ -10,13 +10,14 @@ use base::{Instant, Prng};
 use node::leader::LEARNER_READY_PERCENT;
 use node::leader::checkpoint::CheckpointPolicy;
 use node::shard::Partition;
-use node::{Founding, LeaderEvent, Reconfig, Restart, ShardEvent, ShardId};
+use node::{Founding, LeaderEvent, LogPolicy, Reconfig, Restart, ShardEvent, ShardId};
 use ringleader_sim::Planted;
 use ringleader_sim::disk::Disk;
 use ringleader_sim::member::{End, Failed, Member as Life, Said, Start};
 use ringleader_sim::plan::{Ending, Fault};
 use ringleader_sim::setup::Setup;
 use ringleader_sim::trace::Trace;
+use wal::Geometry;
 
 use crate::clock::Clock;
 use crate::plan::{Shape, pace};
@@ -64,8 +65,13 @@ pub struct Member {
     trace: Trace,
     life: Option<Alive>,
     planted: Planted,
+    segment_bytes: u64,
     /// Lives so far.
     pub lives: u64,
+    /// Old entries that it read for others, in all lives but this one.
+    fetched: u64,
+    /// Whole stores that it sent, likewise.
+    stores: u64,
 }
 
 struct Alive {
@@ -117,7 +123,10 @@ impl Member {
             trace: Trace::new(),
             life: None,
             planted,
+            segment_bytes: *dice.pick(&[128 << 10, 256 << 10, 64 << 20]),
             lives: 0,
+            fetched: 0,
+            stores: 0,
         }
     }
 
@@ -133,6 +142,7 @@ impl Member {
         assert!(self.fate != Fate::Wiped, "member {} has no disk", self.id);
         let clock = Clock::draw(now, shape.drift, dice);
         let shards = 1 + dice.below(2) as u16;
+        let segments_kept = *dice.pick(&[0, 1, 5]);
         let setup = Setup {
             cluster: CLUSTER,
             member: self.id,
@@ -156,8 +166,13 @@ impl Member {
             watch_stream_bytes: shape.watch_stream_bytes,
             progress_interval: shape.progress_interval,
             request_timeout: REQUEST_TIMEOUT,
-            // Whoever is away for long needs the whole store.
+            // Whoever is away for long needs old entries, or the whole store.
             window_bytes: *dice.pick(&[512, 4 << 10, 1 << 20]),
+            log: LogPolicy {
+                segment_bytes: self.segment_bytes,
+                segments_kept,
+                segments_kept_max: segments_kept + *dice.pick(&[0, 5]),
+            },
         };
         let start = Start {
             began: clock.began(),
@@ -187,8 +202,18 @@ impl Member {
     /// The power goes: what was not synced is drawn for.
     pub fn crash(&mut self, dice: &mut Prng) {
         let Some(alive) = self.life.take() else { return };
+        let counts = alive.life.counts();
+        self.fetched += counts.entries_fetched;
+        self.stores += counts.stores_sent;
         (self.disk, self.trace) = alive.life.into_disk();
         self.disk.crash(dice);
+    }
+
+    /// Old entries that it read for others, and whole stores that it sent them, in all lives.
+    pub fn served(&self) -> (u64, u64) {
+        let now = self.life.as_ref().map(|alive| alive.life.counts());
+        let (fetched, stores) = now.map_or((0, 0), |now| (now.entries_fetched, now.stores_sent));
+        (self.fetched + fetched, self.stores + stores)
     }
 
     /// Its life does not end by itself, whatever it was begun with.
@@ -298,6 +323,11 @@ impl Member {
     /// What its directory becomes part of, if it is new.
     pub fn founding(&self) -> &Founding {
         &self.founding
+    }
+
+    /// How its log is cut.
+    pub fn log_geometry(&self) -> Geometry {
+        Geometry::of(self.segment_bytes)
     }
 
     /// Its disk as it is.

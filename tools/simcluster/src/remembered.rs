@@ -11,12 +11,12 @@ use wal::{
 };
 
 /// The place up to which the member holds everything, and the entries after it.
-pub fn of(disk: &Disk) -> Option<(Mark, Vec<Entry>)> {
+pub fn of(disk: &Disk, geometry: Geometry) -> Option<(Mark, Vec<Entry>)> {
     let manifest = Manifest::choose(&disk.peek(FileId::Manifest, 2 * SLOT_BYTES)?).ok()?;
     let segments = disk.log_segments().into_iter().filter(|n| manifest.log_first <= *n);
     let mut reader = Reader::new(ReaderConfig {
         identity: Identity { cluster: manifest.cluster_id, member: manifest.member_id },
-        geometry: Geometry::STANDARD,
+        geometry,
         segments: segments.collect(),
         promised: Position(manifest.log_position),
     });

@@ -60,6 +60,10 @@ pub struct Summary {
     pub streams: u64,
     /// Renewals of leases that were granted.
     pub renewals: u64,
+    /// Old log entries that leaders read for members that lagged.
+    pub fetched: u64,
+    /// Whole stores that they sent.
+    pub stores: u64,
     /// Virtual milliseconds until every client of the core was served again.
     pub recovery_ms: u64,
     /// Changes of members.
@@ -362,7 +366,11 @@ impl Run {
     }
 
     fn summary(&self, replayed: &Replayed) -> Summary {
+        let served: Vec<(u64, u64)> =
+            self.world.ids().iter().map(|id| self.world.member(*id).served()).collect();
         Summary {
+            fetched: served.iter().map(|(fetched, _)| fetched).sum(),
+            stores: served.iter().map(|(_, stores)| stores).sum(),
             hash: self.world.fingerprint(),
             crashes: self.world.crashes,
             terms: self.world.agreement.terms(),

@@ -11,8 +11,8 @@ use node::leader::checkpoint::CheckpointPolicy;
 use node::leader::compactor::Retention;
 use node::shard::{CallMeta, Caller, LeaderNeed, Partition};
 use node::{
-    CallId, Founding, Leader, LeaderConfig, LeaderEffect, LeaderEvent, Reconfig, Report, Restart,
-    Shard, ShardConfig, ShardEffect, ShardEvent, ShardId, ToLeader, ToShard,
+    CallId, Founding, Leader, LeaderConfig, LeaderEffect, LeaderEvent, LogPolicy, Reconfig, Report,
+    Restart, Shard, ShardConfig, ShardEffect, ShardEvent, ShardId, ToLeader, ToShard,
 };
 use state::{Member as ClusterMember, MemberRole};
 use wire::{Method, Status};
@@ -470,6 +470,7 @@ fn leader_config(shape: Shape, seed: u64, disk: &MemoryDisk) -> LeaderConfig {
         learners_max: 1,
         learner_ready_percent: node::leader::LEARNER_READY_PERCENT,
         window_bytes: 1 << 20,
+        log: LogPolicy::STANDARD,
     }
 }
 

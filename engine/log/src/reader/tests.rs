@@ -74,7 +74,7 @@ fn read_with(disk: &Disk, promised: Position) -> (Vec<u64>, Verdict) {
             }
             Step::Io(_) => reader.handle(IoResult::Done),
             Step::Record(Record::Entry(entry)) => indexes.push(entry.index),
-            Step::Record(Record::HardState(_) | Record::Mark(_)) => {}
+            Step::Record(Record::HardState(_) | Record::Mark(_) | Record::Past(_)) => {}
             Step::Waiting => unreachable!("every request was answered"),
             Step::Done(verdict) => return (indexes, verdict),
         }

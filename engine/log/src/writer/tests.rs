@@ -6,6 +6,7 @@ use super::*;
 use crate::batch::{Header, Identity};
 use crate::position::Geometry;
 use crate::record::{Entry, EntryKind};
+use crate::segments::Kept;
 use base::Prng;
 
 const IDENTITY: Identity = Identity { cluster: 1, member: 2 };
@@ -16,6 +17,7 @@ fn config(segment_bytes: u64) -> WriterConfig {
         entry_bytes_max: 8000,
         batch_bytes: 8192,
         batch_backlog_bytes: 16384,
+        kept: Kept { segments: 0, segments_max: 0 },
         ..WriterConfig::standard(IDENTITY)
     }
 }
@@ -156,10 +158,10 @@ fn blocks_are_handed_out_once_and_every_header_tells_the_truth() {
 
 #[test]
 fn a_new_segment_repeats_the_hard_state_so_that_older_ones_can_go() {
-    let mut writer = started(16 << 10);
+    let mut writer = started(32 << 10);
     state(&mut writer, 0, Urgency::Wait);
     let mut removed = 0;
-    for index in 1..40 {
+    for index in 1..80 {
         put(&mut writer, index, 5000);
         let flush = writer.poll_flush(Backlog::Short).unwrap();
         if flush.offset == 0 && index > 1 {

@@ -56,6 +56,7 @@ impl Leader {
                     self.send_snapshot(now, to, message);
                 }
                 Effect::Send { to, message } => self.send_raft(to, message),
+                Effect::Fetch { low, high, bytes_max } => self.fetch_wanted(low, high, bytes_max),
                 Effect::SnapshotWanted { peer, index } => self.snapshot_wanted(now, peer, index),
                 Effect::Install(snapshot) => {
                     // What follows is for a life that ends here.

@@ -26,6 +26,7 @@ impl Leader {
             revision: self.sequencer.revision(),
             compact_revision: self.sequencer.compact_revision(),
             keys: self.sequencer.head().len() as u64,
+            segments_kept: self.writer.as_ref().map_or(0, |log| log.kept_segments() as u64),
             file_bytes: size.file_bytes,
             used_bytes: size.used_bytes,
             quota_bytes: match self.config.quota {

@@ -77,6 +77,7 @@ impl Leader {
         let since = |op: &Op| match op {
             Op::Flush(_, since) => Some(*since),
             Op::Start
+            | Op::Fetch
             | Op::Prepare(_)
             | Op::RemoveLog(_)
             | Op::ManifestWrite

@@ -8,17 +8,18 @@
 //!                                                    to go on alone: \--> Forcing --durable--/
 //! ```
 
+use base::limits::LOG_ENTRY_BYTES_MAX;
 use base::{FileId, Instant, IoRequest, IoResult, SliceId};
 use bytes::Bytes;
 use consensus::{Consensus, Event};
 use state::MemberChange;
 use state::sequencer::{LogPosition, RestoredAt};
 use wal::{
-    Identity, Lsn, Mark, Reader, ReaderConfig, Restored, Step, Verdict, Writer, WriterConfig,
+    Identity, Kept, Lsn, Mark, Reader, ReaderConfig, Restored, Step, Verdict, Writer, WriterConfig,
 };
 
 use super::checkpoint::Checkpoints;
-use super::{Founding, Leader, LeaderEffect, Op, Report, Restart};
+use super::{Founding, Leader, LeaderEffect, LogPolicy, Op, Report, Restart};
 use crate::manifest::{Manifest, ManifestError, SLOT_BYTES};
 use crate::message::{RestoredKey, ShardId, ToShard};
 
@@ -135,7 +136,7 @@ impl Leader {
     pub(super) fn genesis_durable(&mut self) {
         let LogPosition { term, index } = self.sequencer.applied();
         let restored = Restored::start(Mark { term, index });
-        self.writer = Some(Writer::create(WriterConfig::standard(self.identity())));
+        self.open_log(Writer::create(self.writer_config()), &restored);
         self.run(restored);
     }
 
@@ -221,7 +222,7 @@ impl Leader {
         let segments = &self.config.log_segments;
         let reader = Reader::new(ReaderConfig {
             identity: self.identity(),
-            geometry: wal::Geometry::STANDARD,
+            geometry: self.config.log.geometry(),
             segments: segments.iter().copied().filter(|n| *n >= manifest.log_first).collect(),
             promised: wal::Position(manifest.log_position),
         });
@@ -280,14 +281,20 @@ impl Leader {
             Ok(restored) => restored,
             Err(gap) => return self.broken(format!("the log lost committed entries ({gap:?})")),
         };
-        let mut writer = Writer::resume(WriterConfig::standard(self.identity()), resume);
+        let mut writer = Writer::resume(self.writer_config(), resume);
         let segments = self.config.log_segments.iter().copied();
         writer.adopt(&segments.filter(|number| *number < log_first).collect::<Vec<u64>>());
-        self.writer = Some(writer);
+        self.open_log(writer, &restored);
         match self.config.restart {
             Restart::WithCluster => self.run(restored),
             Restart::Alone => self.force(restored),
         }
+    }
+
+    /// The log is written from here on.
+    fn open_log(&mut self, mut writer: Writer, restored: &Restored) {
+        writer.go_on(restored.window.base(), restored.window.last());
+        self.writer = Some(writer);
     }
 
     /// The log is written before it is followed.
@@ -311,10 +318,14 @@ impl Leader {
     }
 
     /// Everything is read: the group starts, and an only voter campaigns at once.
-    pub(super) fn run(&mut self, restored: Restored) {
+    pub(super) fn run(&mut self, mut restored: Restored) {
         self.gone = super::members::removals(&restored.window, restored.hard_state.commit);
+        let applied = self.sequencer.applied().index;
+        let writer = self.writer();
+        writer.release(applied);
+        restored.window.recall(writer.held().expect("it goes on from somewhere"));
         let start = consensus::Start {
-            applied: self.sequencer.applied().index,
+            applied,
             window: restored.window,
             hard_state: restored.hard_state,
             membership: self.membership(),
@@ -342,6 +353,17 @@ impl Leader {
             heartbeat_ticks: 1,
             read_timeout: self.config.election_timeout,
             window_bytes: self.config.window_bytes,
+        }
+    }
+
+    fn writer_config(&self) -> WriterConfig {
+        let LogPolicy { segment_bytes, segments_kept, segments_kept_max } = self.config.log;
+        WriterConfig {
+            geometry: self.config.log.geometry(),
+            // Room for the largest, and for what a segment begins with.
+            entry_bytes_max: LOG_ENTRY_BYTES_MAX.min(segment_bytes as usize / 2),
+            kept: Kept { segments: segments_kept, segments_max: segments_kept_max },
+            ..WriterConfig::standard(self.identity())
         }
     }
 

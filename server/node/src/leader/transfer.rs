@@ -61,8 +61,8 @@ impl Transfers {
         Transfers { by_peer: BTreeMap::new(), next: epoch << 32 }
     }
 
-    /// Entries after this must be kept for the peers that are being served.
-    fn keep(&self) -> Option<u64> {
+    /// Entries after this will be needed by the peers that are being served.
+    pub fn keep(&self) -> Option<u64> {
         self.by_peer.values().map(|transfer| transfer.snapshot.at.index).min()
     }
 
@@ -88,6 +88,7 @@ impl Leader {
         {
             return;
         }
+        self.counts.stores_sent += 1;
         self.transfers.next += 1;
         let id = self.transfers.next;
         let snapshot = Snapshot {
@@ -119,11 +120,6 @@ impl Leader {
             let message = ToShard::ShipMore { transfer: transfer.id };
             self.out.push_back(LeaderEffect::ToShard { shard: MAKER, message });
         }
-    }
-
-    fn keep_log(&mut self, now: Instant) {
-        let keep = self.transfers.keep();
-        self.consensus().handle(now, Event::Keep(keep));
     }
 
     /// A piece was made.

@@ -52,6 +52,7 @@ impl Leader {
         self.forget_forwards(now);
         self.introduce(now);
         self.resend_parts(now);
+        self.keep_log(now);
         self.watch_disk(now);
         self.finish_leaving(now);
         self.publish_if_due(now);
@@ -233,6 +234,7 @@ impl Leader {
         self.tell_all(|| ToShard::Commit { generation });
         if let Some(writer) = &mut self.writer {
             writer.release(index);
+            self.keep_log(self.next_tick);
         }
         let alone = self.sequencer.members().len() == 1;
         if let Some(consensus) = &mut self.consensus {

@@ -17,7 +17,7 @@ pub(super) const ROWS: &[Row] = &[
     row(S, "snapshot-count", Kind::Unsigned, "10000", "Applied entries between two snapshots.")
         .no_meaning("checkpoints follow --checkpoint-interval and --checkpoint-log-bytes"),
     row(S, "snapshot-catchup-entries", Kind::Unsigned, "5000", "Entries kept for followers.")
-        .no_meaning("whole log segments are kept for followers"),
+        .no_meaning("whole log segments are kept for followers, see --max-wals"),
     row(S, "heartbeat-interval", Kind::Unsigned, "100", "Time between two heartbeats.")
         .unit(Unit::Milliseconds),
     row(S, "election-timeout", Kind::Unsigned, "1000", "Silence after which to elect.")
@@ -34,8 +34,13 @@ pub(super) const ROWS: &[Row] = &[
     row(S, "listen-client-http-urls", Kind::Urls, "", "Where clients connect for HTTP alone."),
     row(S, "max-snapshots", Kind::Unsigned, "5", "Snapshot files to keep (0: all).")
         .no_meaning(BACKGROUND),
-    row(S, "max-wals", Kind::Unsigned, "5", "Log segment files to keep (0: all).")
-        .no_meaning(BACKGROUND),
+    row(
+        S,
+        "max-wals",
+        Kind::Unsigned,
+        "5",
+        "Log segments to keep for followers that lag (0: as many as can be).",
+    ),
     row(S, "memory-mlock", Kind::Bool, "false", "Lock all pages of the process in memory.")
         .not_yet("locking of memory"),
     row(

@@ -42,7 +42,7 @@ impl Copy {
                 self.entries.insert(entry.index, entry.clone());
             }
             Record::Mark(mark) => *self = Copy { base: mark.index, entries: BTreeMap::new() },
-            Record::HardState(_) => {}
+            Record::HardState(_) | Record::Past(_) => {}
         }
     }
 
@@ -200,7 +200,7 @@ impl Logs {
                 Ok(())
             }
             Record::HardState(state) => self.claims(now, member, state.commit),
-            Record::Entry(_) | Record::Mark(_) => Ok(()),
+            Record::Entry(_) | Record::Mark(_) | Record::Past(_) => Ok(()),
         }
     }
 

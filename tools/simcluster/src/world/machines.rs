@@ -46,7 +46,7 @@ impl World {
         let unborn = Mark { term: founding, index: founding };
         let is_new = member.disk().log_segments().is_empty();
         let now = self.now;
-        match remembered::of(member.disk()) {
+        match remembered::of(member.disk(), member.log_geometry()) {
             Some((base, entries)) => self.logs.found(now, id, base, entries),
             None if is_new => self.logs.found(now, id, unborn, Vec::new()),
             // It will refuse.
@@ -161,7 +161,9 @@ impl World {
     pub fn rot(&mut self, id: u64) -> bool {
         self.crash(id);
         let mut dice = Prng::from_seed(self.dice.next_u64());
-        let damage = harm::flip(self.member_mut(id).disk_mut(), &mut dice);
+        let member = self.member_mut(id);
+        let log = member.log_geometry();
+        let damage = harm::flip(member.disk_mut(), log, &mut dice);
         if let Some(damage) = &damage {
             self.remark(format_args!("member {id} rots at {:?}", damage.spot));
             self.damaged.insert(id);
