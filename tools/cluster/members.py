@@ -104,6 +104,7 @@ class Cluster:
         self.binary = peers.distro_bin("etcd") if options.server == "etcd" else options.server
         self.binary = os.path.abspath(self.binary)
         self.flags = list(options.flag)
+        self.is_ours = options.server != "etcd"
         self.random = random.Random(options.seed)
         self.ports = itertools.count(options.first_port) if options.first_port else None
         self.home = tempfile.mkdtemp(prefix=options.prefix, dir=options.data_root)
