@@ -148,8 +148,7 @@ fn others(founders: &Founders) -> Vec<Url> {
 
 /// Whether a version of the cluster is known and fits, by all members that say one.
 fn is_compatible(founders: &Founders) -> bool {
-    let version = |text: &str| Version::parse(text).expect("our own version");
-    let (least, most) = (version(CLUSTER_VERSION_MIN), version(VERSION));
+    let (least, most) = (config::version(CLUSTER_VERSION_MIN), config::version(VERSION));
     let mut known = false;
     for member in founders.members.iter().filter(|member| member.id != founders.local_id) {
         let said = member.peer_urls.iter().find_map(|url| ask::cluster_version(url, JOIN_WAIT));

@@ -11,11 +11,10 @@ use node::manifest::{Manifest, SLOT_BYTES};
 use node::shard::Partition;
 use node::{Founding, LeaderConfig, LogPolicy, Reconfig, Restart, ShardConfig, ShardId};
 use settings::{AutoCompaction, Quota, Settings};
+use wire::peer::Version;
 
 /// The etcd version that we serve.
 pub const VERSION: &str = "3.7.1";
-/// The cluster version that a single member makes of it.
-pub const CLUSTER_VERSION: &str = "3.7.0";
 /// The oldest cluster version that we take part in.
 pub const CLUSTER_VERSION_MIN: &str = "3.7.0";
 
@@ -58,6 +57,11 @@ pub fn known(manifest: &Path, shards: u16) -> Option<Known> {
     Some(Known { who, knows_members })
 }
 
+/// One of our own versions.
+pub fn version(text: &str) -> Version {
+    Version::parse(text).expect("our own version")
+}
+
 /// What the leader is told.
 pub fn leader(
     settings: &Settings,
@@ -93,7 +97,9 @@ pub fn leader(
             log_bytes: settings.checkpoint.log_bytes,
         },
         log_segments,
-        version: VERSION.to_owned(),
+        version: version(VERSION),
+        version_min: version(CLUSTER_VERSION_MIN),
+        downgrade_check: settings.checks.downgrade,
         founding,
         restart: match settings.cluster.force_new {
             true => Restart::Alone,

@@ -26,9 +26,10 @@ use crate::links::Links;
 use crate::looks::{Looks, Then};
 use crate::mesh::Mesh;
 use crate::metrics::{self, Figures};
-use crate::placement::{Board, Load};
+use crate::placement::{self, Load};
 use crate::ports::Role;
 use crate::tally::{Stage, Tally};
+use crate::versions::Board;
 use crate::wake::Bell;
 
 /// What crosses between cores.
@@ -67,8 +68,10 @@ pub struct Shared {
     pub cluster_id: u64,
     /// Who may ask for pages.
     pub access: Access,
+    /// The cluster's version.
+    pub versions: Board,
     /// How each core stands.
-    pub boards: Vec<Board>,
+    pub boards: Vec<placement::Board>,
 }
 
 /// One core.

@@ -16,9 +16,9 @@ use sock::peer::{
     BadPayload, NotSent, PeerCounts, PeerNews, PeerOptions, PeerSink, StreamError, Transport,
 };
 use sock::peer::{StreamName, Way};
-use wire::peer::{Lane, Verdict, Version};
+use wire::peer::{Lane, Verdict};
 
-use crate::config::{CLUSTER_VERSION_MIN, Identity, VERSION};
+use crate::config::{CLUSTER_VERSION_MIN, Identity, VERSION, version};
 use crate::core::Core;
 use crate::metrics::peers::PeerFigures;
 use crate::probe::Probe;
@@ -41,7 +41,6 @@ pub struct Links {
 impl Links {
     /// No peers yet. Runs on core 0.
     pub fn new(core: &Rc<Core>, settings: &Settings, who: Identity, seed: u64) -> Links {
-        let version = |text| Version::parse(text).expect("our own version");
         let election = settings.timing.election;
         let options = PeerOptions {
             cluster_id: who.cluster_id,

@@ -24,6 +24,7 @@ mod seat;
 mod service;
 mod setup;
 mod tally;
+mod versions;
 mod wake;
 
 fn main() {

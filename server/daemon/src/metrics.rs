@@ -14,9 +14,10 @@ use node::figures::{Histogram, LeaderCounts, LeaderFigures, STAGE_NS, ShardFigur
 use sock::{FlushTimes, HttpReply, HttpResponse};
 use wire::{Code, Method, etcdserverpb as pb};
 
-use crate::config::{CLUSTER_VERSION, VERSION};
+use crate::config::VERSION;
 use crate::core::Core;
 use crate::tally::Counts;
+use crate::versions;
 use page::{PLAIN, Page, TIME};
 
 /// What one core, or all together, can tell.
@@ -100,8 +101,10 @@ fn member(page: &mut Page, leader: &LeaderFigures) {
     page.gauge("etcd_server_is_learner", u64::from(leader.is_learner));
     page.fact("etcd_server_id", &format!("server_id=\"{id:x}\""));
     page.fact("etcd_server_version", &format!("server_version=\"{VERSION}\""));
-    let cluster = CLUSTER_VERSION.rsplit_once('.').map_or(CLUSTER_VERSION, |(short, _)| short);
-    page.fact("etcd_cluster_version", &format!("cluster_version=\"{cluster}\""));
+    if let Some(version) = leader.cluster_version {
+        let label = format!("cluster_version=\"{}\"", versions::short(version));
+        page.fact("etcd_cluster_version", &label);
+    }
     page.counter("etcd_server_leader_changes_seen_total", leader.counts.leader_changes);
     page.counter("etcd_server_heartbeat_send_failures_total", leader.counts.heartbeats_late);
     let installing = u64::from(leader.is_installing);

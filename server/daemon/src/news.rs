@@ -8,9 +8,10 @@ use std::time::Instant as Clock;
 use node::leader::Report;
 use settings::Settings;
 
-use crate::config::{CLUSTER_VERSION, Identity, VERSION};
+use crate::config::{Identity, VERSION};
 use crate::ports::Role;
 use crate::setup::{line, value_of};
+use crate::versions;
 
 /// Before the cores start.
 pub fn starting(settings: &Settings, who: Identity) {
@@ -21,7 +22,7 @@ pub fn starting(settings: &Settings, who: Identity) {
         "cluster-id" => hex(who.cluster_id));
     journal::info!("starting etcd server", "local-member-id" => hex(who.member_id),
         "local-server-version" => VERSION, "cluster-id" => hex(who.cluster_id),
-        "cluster-version" => CLUSTER_VERSION);
+        "cluster-version" => "to_be_decided");
 }
 
 /// What the leader reports, told as it unfolds.
@@ -55,6 +56,7 @@ impl Story {
             | Report::Checkpointed { .. }
             | Report::Compacted { .. }
             | Report::NoSpace
+            | Report::Version(_)
             | Report::DiskStuck { .. }
             | Report::Removed
             | Report::Broken { .. }
@@ -147,6 +149,7 @@ fn tell(settings: &Settings, who: Identity, report: &Report) {
             journal::warn!("message exceeded backend quota; raising alarm",
                 "local-member-id" => member);
         }
+        Report::Version(news) => versions::tell(who, news),
         Report::DiskStuck { age, to } => {
             journal::warn!(
                 "a write of the log does not come back; leadership is handed over: check the disk",

@@ -10,9 +10,10 @@ use node::ShardEvent;
 use node::shard::{CallMeta, Caller, LeaderNeed};
 use sock::{HttpReply, HttpRequest, HttpResponse};
 use wire::grpc::encode;
+use wire::peer::Version;
 use wire::{Method, Status, etcdserverpb as pb};
 
-use crate::config::{CLUSTER_VERSION, VERSION};
+use crate::config::VERSION;
 use crate::core::Core;
 use crate::metrics;
 use crate::peer_pages;
@@ -37,7 +38,7 @@ pub fn serve(core: &Rc<Core>, role: Role, request: &HttpRequest, reply: HttpRepl
         return reply.respond(not_allowed());
     }
     match request.path.as_str() {
-        "/version" => reply.respond(version()),
+        "/version" => reply.respond(version(core)),
         "/metrics" => metrics::serve(core, reply),
         "/debug/vars" => variables(core, reply),
         "/health" => health(core, request, reply),
@@ -54,15 +55,20 @@ fn serves(role: Role, path: &str) -> bool {
     }
 }
 
-fn version() -> HttpResponse {
-    response(StatusCode::OK, Some(JSON), Bytes::from(version_body()))
+fn version(core: &Core) -> HttpResponse {
+    let body = version_body(core.shared.versions.cluster());
+    response(StatusCode::OK, Some(JSON), Bytes::from(body))
 }
 
 /// The versions, as both ports tell them.
-pub fn version_body() -> String {
+pub fn version_body(cluster: Option<Version>) -> String {
+    let (cluster, storage) = match cluster {
+        Some(version) => (version.to_string(), version.to_string()),
+        None => ("not_decided".to_owned(), "unknown".to_owned()),
+    };
     format!(
-        "{{\"etcdserver\":\"{VERSION}\",\"etcdcluster\":\"{CLUSTER_VERSION}\",\
-         \"storage\":\"{CLUSTER_VERSION}\"}}"
+        "{{\"etcdserver\":\"{VERSION}\",\"etcdcluster\":\"{cluster}\",\
+         \"storage\":\"{storage}\"}}"
     )
 }
 

@@ -78,8 +78,15 @@ pub fn serve(core: &Rc<Core>, request: &HttpRequest, reply: HttpReply) {
         Page::Promote(id) => return promote(core, id, reply),
         Page::Renew => return lease_pages::renew(core, request, reply),
         Page::LookUp => return lease_pages::look_up(core, request, reply),
-        Page::Version => with_kind(StatusCode::OK, "application/json", pages::version_body()),
-        Page::Downgrade => in_cluster(cluster, with_kind(StatusCode::OK, "text/plain", "false")),
+        Page::Version => with_kind(
+            StatusCode::OK,
+            "application/json",
+            pages::version_body(core.shared.versions.cluster()),
+        ),
+        Page::Downgrade => {
+            let enabled = core.shared.versions.is_downgrading().to_string();
+            in_cluster(cluster, with_kind(StatusCode::OK, "text/plain", enabled))
+        }
         Page::Probing => {
             let body = format!("{{\"OK\":true,\"Now\":\"{}\"}}\n", journal::utc_now());
             with_kind(StatusCode::OK, TEXT, body)

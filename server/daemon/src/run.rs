@@ -23,10 +23,11 @@ use crate::core::{Core, Letter, Shared};
 use crate::links::Links;
 use crate::mesh::{self, Ends, Mesh};
 use crate::news::{self, Story};
-use crate::placement::{self, Board};
+use crate::placement;
 use crate::ports::{self, Role};
 use crate::probe::PROBE_EVERY;
 use crate::seat;
+use crate::versions;
 use crate::wake::Bell;
 
 /// Longest pause between two ticks.
@@ -95,7 +96,8 @@ pub fn run(settings: &Settings) -> Result<Ended, String> {
         gates: settings.gates.clone(),
         cluster_id: who.cluster_id,
         access: settings.access.clone(),
-        boards: (0..shards).map(|_| Board::default()).collect(),
+        versions: versions::Board::default(),
+        boards: (0..shards).map(|_| placement::Board::default()).collect(),
     });
     for (core, ends) in mesh::build::<Letter>(usize::from(shards)).into_iter().enumerate() {
         let seed = Seed {
@@ -167,7 +169,8 @@ async fn run_core(number: usize, seed: Seed, dir: Arc<DataDir>) {
         Some(zero) => {
             let (segments, dice) = (zero.log_segments, seed.seed ^ 1);
             let told = config::leader(&seed.settings, seed.who, zero.founding, segments, dice);
-            let report = reporter(story.clone(), serving.clone(), zero.stopped);
+            let shared = seed.shared.clone();
+            let report = reporter(story.clone(), serving.clone(), shared, zero.stopped);
             (Some(Leader::new(now, told)), zero.bounds, report)
         }
     };
@@ -209,12 +212,18 @@ async fn run_core(number: usize, seed: Seed, dir: Arc<DataDir>) {
 }
 
 /// What is done about the leader's reports.
-fn reporter(story: Rc<Story>, serving: Rc<Bell>, stopped: mpsc::Sender<()>) -> Box<dyn Fn(Report)> {
+fn reporter(
+    story: Rc<Story>,
+    serving: Rc<Bell>,
+    shared: Arc<Shared>,
+    stopped: mpsc::Sender<()>,
+) -> Box<dyn Fn(Report)> {
     Box::new(move |report: Report| {
         if !story.report(&report) {
             return;
         }
         match report {
+            Report::Version(news) => shared.versions.note(&news),
             Report::Serving => serving.ring(),
             Report::Stopped => drop(stopped.send(())),
             Report::Removed => leave(),

@@ -243,6 +243,8 @@ pub struct LeaderFigures {
     pub quota_bytes: u64,
     /// Member and type of each active alarm.
     pub alarms: Vec<(u64, i32)>,
+    /// The cluster's version, once it is known.
+    pub cluster_version: Option<wire::peer::Version>,
 }
 
 /// What a shard counts, and where it stands.

@@ -25,6 +25,7 @@ mod sequence;
 mod start;
 mod transfer;
 mod upkeep;
+mod versions;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
@@ -56,6 +57,9 @@ use sequence::Sequence;
 use start::Start;
 use transfer::Transfers;
 use upkeep::Publication;
+pub use versions::VersionNews;
+use versions::Versions;
+use wire::peer::Version;
 
 /// Etcd's share of the leader's log that a learner must hold before it votes.
 pub const LEARNER_READY_PERCENT: u64 = 90;
@@ -91,8 +95,12 @@ pub struct LeaderConfig {
     pub checkpoint: CheckpointPolicy,
     /// The log segments found in the directory, by number, rising.
     pub log_segments: Vec<u64>,
-    /// Version that we serve, for example `3.7.1`.
-    pub version: String,
+    /// Version of this server.
+    pub version: Version,
+    /// The oldest version of a cluster that it takes part in.
+    pub version_min: Version,
+    /// `--downgrade-check-time`.
+    pub downgrade_check: Duration,
     /// What a new data directory becomes part of.
     pub founding: Founding,
     /// `--force-new-cluster`.
@@ -324,6 +332,8 @@ pub enum Report {
     },
     /// The quota was passed and the alarm raised.
     NoSpace,
+    /// About the version of the cluster.
+    Version(VersionNews),
     /// A write of the log does not come back: leadership was offered to another member.
     DiskStuck {
         /// How old the write is.
@@ -372,6 +382,7 @@ pub struct Leader {
     forced: Option<u64>,
     /// Members whose removal was committed before this life, applied or not.
     gone: BTreeSet<u64>,
+    versions: Versions,
     /// When a stuck disk last made this member give up leadership.
     handed_over: Instant,
     next_tick: Instant,
@@ -445,6 +456,7 @@ impl Leader {
             leaving: Leaving::No,
             forced: None,
             gone: BTreeSet::new(),
+            versions: Versions::new(),
             handed_over: now,
             next_tick: now,
             store: BTreeMap::new(),
@@ -496,7 +508,7 @@ impl Leader {
             ToLeader::ReadIndex { round } => self.rounds.read(shard, round),
             ToLeader::Ask { call, question } => self.take_question(now, shard, call, question),
             ToLeader::Left { call } => self.call_left(CallRef { shard, call }),
-            ToLeader::Values { fetch, answers } => self.take_values(fetch, answers),
+            ToLeader::Values { fetch, answers } => self.take_values(now, fetch, answers),
             ToLeader::Durable { slice, generation, root } => {
                 self.slice_durable(slice, generation, root);
             }

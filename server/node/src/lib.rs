@@ -10,10 +10,11 @@ pub mod message;
 pub mod peer;
 pub mod shard;
 pub mod snapshot;
+pub mod versions;
 
 pub use leader::{
     Founding, Leader, LeaderConfig, LeaderEffect, LeaderEvent, LogPolicy, PeerPlace, Reconfig,
-    Report, Restart,
+    Report, Restart, VersionNews,
 };
 pub use message::{CallId, ShardId, ToLeader, ToShard};
 pub use peer::{Lane, PeerNote};

@@ -35,7 +35,7 @@ pub enum PeerNote {
     Raft(PeerMessage),
     /// Commands of the sender's clients, for the leader to propose.
     Commands(CommandBatch),
-    /// A question that only the leader can answer.
+    /// A question.
     Ask {
         /// The asker's number for it.
         number: u64,
@@ -216,6 +216,9 @@ mod tests {
     use state::{Command, Kind, Origin};
     use wire::ApiError;
     use wire::etcdserverpb as pb;
+    use wire::peer::Version;
+
+    use crate::versions::Served;
 
     fn notes() -> Vec<PeerNote> {
         let member = pb::Member {
@@ -237,6 +240,7 @@ mod tests {
             PeerAsk::UpdateMember { id: 8, peer_urls: urls },
             PeerAsk::PromoteMember { id: 8 },
             PeerAsk::Members,
+            PeerAsk::Version,
         ];
         let answers = [
             PeerAnswer::Failed(ApiError::MemberNotFound),
@@ -245,6 +249,10 @@ mod tests {
             PeerAnswer::TimeToLive(ttl),
             PeerAnswer::Members(vec![member]),
             PeerAnswer::NotLeader,
+            PeerAnswer::Version(Served {
+                server: Version { major: 3, minor: 7, patch: 1 },
+                oldest: Version { major: 3, minor: 6, patch: 0 },
+            }),
         ];
         let mut notes = vec![
             PeerNote::Commands(CommandBatch { commands: vec![command] }),

@@ -9,7 +9,7 @@ use crate::compaction;
 use crate::logging;
 use crate::notice::{Level, Notice, Stop};
 use crate::settings::{
-    Access, Advertise, Checkpoint, Cluster, ClusterState, Cores, Keepalive, Limits, Listen,
+    Access, Advertise, Checkpoint, Checks, Cluster, ClusterState, Cores, Keepalive, Limits, Listen,
     Machine, MetricsDetail, Names, Ports, Quota, Settings, Slow, Timing,
 };
 use crate::url::{self, Url};
@@ -60,6 +60,7 @@ impl Settings {
                 true => WATCH_PROGRESS_GAP,
                 false => progress.max(WATCH_PROGRESS_GAP_MIN),
             },
+            checks: Checks { downgrade: chosen.span("downgrade-check-time") },
             slow: Slow {
                 apply: chosen.span("warning-apply-duration"),
                 unary: chosen.span("warning-unary-request-duration"),

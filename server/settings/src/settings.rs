@@ -160,6 +160,13 @@ pub struct Keepalive {
     pub server_wait: Option<Duration>,
 }
 
+/// What members look for in each other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Checks {
+    /// Gap of looking for the end of a downgrade.
+    pub downgrade: Duration,
+}
+
 /// What counts as slow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Slow {
@@ -229,6 +236,8 @@ pub struct Settings {
     pub compaction: AutoCompaction,
     /// Gap of progress notes on quiet watches.
     pub watch_progress_gap: Duration,
+    /// What members look for in each other.
+    pub checks: Checks,
     /// What is logged as slow.
     pub slow: Slow,
     /// Metrics.
@@ -299,6 +308,7 @@ impl Settings {
             ("auto-compaction-mode", mode.into()),
             ("auto-compaction-retention", retention.as_str().into()),
             ("auto-compaction-interval", retention.into()),
+            ("downgrade-check-interval", text(self.checks.downgrade)),
             ("max-learners", Field::Number(i64::from(self.cluster.learners_max))),
             ("cores", Field::Number(i64::from(self.cores.count))),
             ("slices", Field::Number(i64::from(self.cores.slices))),

@@ -113,6 +113,7 @@ impl<'a> Life<'a> {
                 | Report::Checkpointed { .. }
                 | Report::Compacted { .. }
                 | Report::NoSpace
+                | Report::Version(_)
                 | Report::DiskStuck { .. }
                 | Report::Removed => {}
                 Report::Broken { what } => return Err(Stop::Ended(End::Broken(what))),

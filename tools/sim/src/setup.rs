@@ -9,6 +9,7 @@ use node::leader::compactor::Retention;
 use node::shard::Partition;
 use node::{Founding, LeaderConfig, LogPolicy, Reconfig, Restart, ShardConfig, ShardId};
 use state::{Member, MemberRole};
+use wire::peer::Version;
 
 /// One Raft tick of every simulated member.
 pub const HEARTBEAT: Duration = Duration::from_millis(100);
@@ -17,6 +18,8 @@ pub const ELECTION_TIMEOUT: Duration = Duration::from_millis(1000);
 
 /// Learners at a time.
 pub const LEARNERS_MAX: usize = 1;
+/// The version of every simulated server.
+pub const SERVER: Version = Version { major: 3, minor: 7, patch: 1 };
 
 /// A member as it is set up.
 #[derive(Clone, Debug)]
@@ -71,7 +74,9 @@ impl Setup {
             retention: Retention::Everything,
             checkpoint: self.checkpoint,
             log_segments,
-            version: "3.7.1".into(),
+            version: SERVER,
+            version_min: Version { patch: 0, ..SERVER },
+            downgrade_check: Duration::from_secs(5),
             founding: self.founding.clone(),
             reconfig: self.reconfig,
             learners_max: LEARNERS_MAX,

@@ -15,6 +15,7 @@ use node::{
     Restart, Shard, ShardConfig, ShardEffect, ShardEvent, ShardId, ToLeader, ToShard,
 };
 use state::{Member as ClusterMember, MemberRole};
+use wire::peer::Version;
 use wire::{Method, Status};
 
 use crate::disk::MemoryDisk;
@@ -24,6 +25,9 @@ use crate::rpc::Ids;
 const HEARTBEAT: Duration = Duration::from_millis(100);
 /// Raft ticks until a member of one must serve.
 const START_TICKS_MAX: u32 = 50;
+
+/// The server's version.
+const SERVER: Version = Version { major: 3, minor: 7, patch: 0 };
 
 /// Who the member is.
 pub const IDS: Ids = Ids { cluster: 7, member: 11 };
@@ -416,6 +420,7 @@ impl Member {
                 | Report::Role { .. }
                 | Report::Compacted { .. }
                 | Report::NoSpace
+                | Report::Version(_)
                 | Report::DiskStuck { .. }
                 | Report::Removed
                 | Report::Stopped => {}
@@ -457,7 +462,9 @@ fn leader_config(shape: Shape, seed: u64, disk: &MemoryDisk) -> LeaderConfig {
             log_bytes: shape.checkpoint_log_bytes,
         },
         log_segments: disk.log_segments(),
-        version: "3.7.0".to_owned(),
+        version: SERVER,
+        version_min: SERVER,
+        downgrade_check: Duration::from_secs(5),
         founding: Founding::New(vec![ClusterMember {
             id: IDS.member,
             name: String::new(),

@@ -289,7 +289,7 @@ impl Leader {
         }
         pb::StatusResponse {
             header: None,
-            version: self.config.version.clone(),
+            version: self.config.version.to_string(),
             db_size: i64::try_from(size.file_bytes).unwrap_or(i64::MAX),
             leader: self.role.leader,
             raft_index: self.consensus.as_ref().map_or(0, |group| group.status().last),

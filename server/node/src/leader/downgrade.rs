@@ -1,15 +1,17 @@
 //! Owns etcd's questions about going back to an older version: whether the cluster may, that it
 //! should, and that it should not any more.
-//! Lowers no version: members of an older one would have to be there first. Invariant: what is
-//! asked for is exactly one minor version below the cluster's.
+//! Lowers no version itself (`versions.rs`). Invariant: what is asked for is exactly one minor
+//! version below the cluster's.
 
 use base::Instant;
 use bytes::Bytes;
 use state::{Command, Kind};
+use wire::peer::Version;
 use wire::{ApiError, etcdserverpb as pb};
 
 use super::Leader;
 use crate::message::{Answer, CallRef};
+use crate::versions::is_one_below;
 
 impl Leader {
     /// Answers at once, or puts the wish into the log, where its call waits for it.
@@ -52,37 +54,36 @@ impl Leader {
 
     /// The target as `major.minor.0`, if the cluster may go there.
     fn may_go_to(&self, version: &str) -> Result<String, ApiError> {
-        let (major, minor) = parse(version).ok_or(ApiError::DowngradeVersionFormat)?;
-        let cluster = self.sequencer.cluster_version().and_then(parse);
-        let (cluster_major, cluster_minor) = cluster.ok_or(ApiError::ClusterVersionUnavailable)?;
-        if major != cluster_major || minor + 1 != cluster_minor {
+        let target = parse(version).ok_or(ApiError::DowngradeVersionFormat)?;
+        let cluster = self.standing().cluster.ok_or(ApiError::ClusterVersionUnavailable)?;
+        if !is_one_below(target, cluster) {
             return Err(ApiError::DowngradeVersionInvalid);
         }
         match self.sequencer.downgrade_target() {
             Some(_) => Err(ApiError::DowngradeInProgress),
-            None => Ok(format!("{major}.{minor}.0")),
+            None => Ok(target.to_string()),
         }
     }
 }
 
 /// Major and minor of `3.6` or `3.6.1`.
-fn parse(version: &str) -> Option<(u32, u32)> {
-    let parts: Vec<u32> =
-        version.split('.').map(str::parse).collect::<Result<Vec<u32>, _>>().ok()?;
+fn parse(version: &str) -> Option<Version> {
+    let parts: Vec<u16> =
+        version.split('.').map(str::parse).collect::<Result<Vec<u16>, _>>().ok()?;
     match parts[..] {
-        [major, minor] | [major, minor, _] => Some((major, minor)),
+        [major, minor] | [major, minor, _] => Some(Version { major, minor, patch: 0 }),
         _ => None,
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::parse;
+    use super::*;
 
     #[test]
     fn a_version_has_two_or_three_numbers() {
-        assert_eq!(parse("3.6"), Some((3, 6)));
-        assert_eq!(parse("3.6.1"), Some((3, 6)));
+        assert_eq!(parse("3.6"), Some(Version { major: 3, minor: 6, patch: 0 }));
+        assert_eq!(parse("3.6.1"), Some(Version { major: 3, minor: 6, patch: 0 }));
         for bad in ["", "3", "3.", "3.6.", "3.6.1.0", "v3.6", "3.x", "-3.6"] {
             assert_eq!(parse(bad), None, "{bad}");
         }

@@ -146,6 +146,7 @@ impl Leader {
         self.role.leader = leader;
         self.forwards_start_over();
         self.rounds.start_over();
+        self.versions.rest();
         self.sequencer.leases_mut().demote();
         self.tell_facts();
         self.report(Report::Role { term, leader });

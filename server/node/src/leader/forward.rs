@@ -77,8 +77,7 @@ impl Leader {
                 self.rounds.ask(Asker::Call(forwarded.call), forwarded.question);
                 continue;
             }
-            self.forwards.next += 1;
-            let number = self.forwards.next;
+            let number = self.next_question();
             let ask = ask(&forwarded.question).expect("only such questions are held");
             let note = PeerNote::Ask { number, ask };
             self.out.push_back(LeaderEffect::Send { to: self.role.leader, note });
@@ -97,13 +96,22 @@ impl Leader {
         self.forwards.forget_before(Instant(now.0.saturating_sub(limit.as_nanos() as u64)));
     }
 
+    /// A number for a question to a peer.
+    pub(super) fn next_question(&mut self) -> u64 {
+        self.forwards.next += 1;
+        self.forwards.next
+    }
+
     /// A peer asks.
     pub(super) fn take_ask(&mut self, from: u64, number: u64, ask: PeerAsk) {
         let asker = Asker::Peer { member: from, number };
+        // What a member says of itself, or knows of members, it says whoever leads.
         if ask == PeerAsk::Members {
-            self.tell(asker, Answer::Members(self.members()));
-        } else if self.leads() {
-            self.rounds.ask(asker, question(ask));
+            return self.tell(asker, Answer::Members(self.members()));
+        }
+        let Some(question) = question(ask) else { return self.tell_version(from, number) };
+        if self.leads() {
+            self.rounds.ask(asker, question);
         } else {
             let note = PeerNote::Answer { number, answer: PeerAnswer::NotLeader };
             self.out.push_back(LeaderEffect::Send { to: from, note });
@@ -111,7 +119,10 @@ impl Leader {
     }
 
     /// A peer answered.
-    pub(super) fn take_peer_answer(&mut self, number: u64, answer: PeerAnswer) {
+    pub(super) fn take_peer_answer(&mut self, from: u64, number: u64, answer: PeerAnswer) {
+        if let PeerAnswer::Version(served) = answer {
+            return self.version_told(from, served);
+        }
         if let (WHO, PeerAnswer::Members(members)) = (number, &answer) {
             return self.introduced(members);
         }
@@ -119,6 +130,7 @@ impl Leader {
         let added = matches!(forwarded.question, Question::AddMember { .. });
         let answer = match answer {
             PeerAnswer::NotLeader => return self.forwards.held.push(forwarded),
+            PeerAnswer::Version(_) => return,
             PeerAnswer::Failed(error) => Answer::Failed(error),
             PeerAnswer::KeptAlive { lease, ttl } => Answer::KeptAlive { lease, ttl },
             PeerAnswer::TimeToLive(reply) => Answer::TimeToLive(reply),
@@ -186,8 +198,9 @@ fn ask(question: &Question) -> Option<PeerAsk> {
     })
 }
 
-fn question(ask: PeerAsk) -> Question {
-    match ask {
+/// The question in our own words; `None` for what is not the leader's to answer.
+fn question(ask: PeerAsk) -> Option<Question> {
+    Some(match ask {
         PeerAsk::KeepAlive { lease } => Question::KeepAlive { lease },
         PeerAsk::TimeToLive { lease, keys } => Question::TimeToLive { lease, keys },
         PeerAsk::AddMember { peer_urls, learner } => {
@@ -200,7 +213,8 @@ fn question(ask: PeerAsk) -> Question {
         }
         PeerAsk::PromoteMember { id } => Question::ChangeMember { id, change: MemberAsk::Promote },
         PeerAsk::Members => Question::MembersHere,
-    }
+        PeerAsk::Version => return None,
+    })
 }
 
 #[cfg(test)]

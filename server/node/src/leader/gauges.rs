@@ -34,6 +34,7 @@ impl Leader {
                 Quota::Bytes(bytes) => bytes,
             },
             alarms: self.sequencer.alarms().iter().collect(),
+            cluster_version: self.standing().cluster,
         }
     }
 

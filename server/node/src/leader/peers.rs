@@ -55,7 +55,7 @@ impl Leader {
             }
             PeerNote::Commands(batch) => self.take_forwarded(from, batch),
             PeerNote::Ask { number, ask } => self.take_ask(from, number, ask),
-            PeerNote::Answer { number, answer } => self.take_peer_answer(number, answer),
+            PeerNote::Answer { number, answer } => self.take_peer_answer(from, number, answer),
             PeerNote::Part { transfer, number, bytes } => {
                 self.take_part(from, transfer, number, &bytes);
             }

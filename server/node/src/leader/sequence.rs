@@ -164,7 +164,7 @@ impl Leader {
                 continue;
             };
             match self.sequencer.apply(at, &command) {
-                Step::Done(applied) => self.decided(at, &command, applied),
+                Step::Done(applied) => self.decided(now, at, &command, applied),
                 Step::NeedValues(needs) => {
                     self.sequence.waited_since.get_or_insert(now);
                     let entry = self.sequence.committed.front_mut().expect("still at the front");
@@ -188,12 +188,13 @@ impl Leader {
         let own_term = self.leads() && self.role.term == at.term;
         if own_term && !self.sequencer.leases().is_primary() {
             self.sequencer.leases_mut().promote(now, self.config.election_timeout);
-            self.raise_cluster_version();
+            self.begin_versions(now);
         }
     }
 
-    fn decided(&mut self, at: LogPosition, command: &Command, mut applied: Applied) {
+    fn decided(&mut self, now: Instant, at: LogPosition, command: &Command, mut applied: Applied) {
         self.count(&applied);
+        self.notice(now, &applied);
         crate::message::extend(&mut self.sequence.batch, &mut applied);
         let own = command.origin.member == self.config.member_id;
         // Of an earlier life nobody waits, and what it published does not say that this one serves.
@@ -216,10 +217,31 @@ impl Leader {
         }
     }
 
+    /// Tells what all members notice of a command, whoever sent it.
+    fn notice(&mut self, now: Instant, applied: &Applied) {
+        match &applied.outcome {
+            Outcome::ClusterVersion => self.version_changed(),
+            Outcome::DowngradeTarget => self.target_changed(now),
+            Outcome::Failed(_)
+            | Outcome::Put(_)
+            | Outcome::DeleteRange(_)
+            | Outcome::Txn(_)
+            | Outcome::Compact { .. }
+            | Outcome::LeaseGrant { .. }
+            | Outcome::LeaseRevoke
+            | Outcome::LeasesExpired { .. }
+            | Outcome::LeaseCheckpoint
+            | Outcome::Alarm(_)
+            | Outcome::MemberAttributes
+            | Outcome::MemberChange => {}
+        }
+    }
+
     /// A command that no client sent was decided.
     fn own_outcome(&mut self, outcome: Outcome) {
         match outcome {
             Outcome::MemberAttributes => self.publication = Publication::Done,
+            Outcome::ClusterVersion => self.version_done(),
             Outcome::Failed(_)
             | Outcome::Put(_)
             | Outcome::DeleteRange(_)
@@ -231,8 +253,7 @@ impl Leader {
             | Outcome::LeaseCheckpoint
             | Outcome::Alarm(_)
             | Outcome::MemberChange
-            | Outcome::DowngradeTarget
-            | Outcome::ClusterVersion => {}
+            | Outcome::DowngradeTarget => {}
         }
     }
 
@@ -247,7 +268,7 @@ impl Leader {
     }
 
     /// The slices answered.
-    pub(super) fn take_values(&mut self, fetch: u64, answers: Vec<ValueAnswer>) {
+    pub(super) fn take_values(&mut self, now: Instant, fetch: u64, answers: Vec<ValueAnswer>) {
         let barrier = self.sequence.barrier.take().expect("values were asked for");
         assert_eq!(barrier.fetch, fetch, "one fetch at a time");
         assert_eq!(barrier.needs.len(), answers.len(), "one answer for each need");
@@ -262,7 +283,7 @@ impl Leader {
                 let at = LogPosition { term: entry.term, index: entry.index };
                 let command = entry.commands.pop_front().expect("it waited here");
                 match self.sequencer.apply_with(at, &command, &values) {
-                    Step::Done(applied) => self.decided(at, &command, applied),
+                    Step::Done(applied) => self.decided(now, at, &command, applied),
                     Step::NeedValues(needs) => {
                         unreachable!("all needs were answered, now {needs:?}")
                     }

@@ -218,6 +218,7 @@ impl Leader {
         if let Err(error) = self.sequencer.finish_restore(at) {
             return self.broken(format!("the checkpoint contradicts itself ({error:?})"));
         }
+        self.version_found();
         self.sequence.begin_at(manifest.revision);
         let segments = &self.config.log_segments;
         let reader = Reader::new(ReaderConfig {

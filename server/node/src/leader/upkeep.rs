@@ -59,6 +59,7 @@ impl Leader {
         if self.leads() && !self.stopping {
             self.expire_leases(now);
             self.compact_if_due(now);
+            self.versions_if_due(now);
         }
     }
 
@@ -83,6 +84,7 @@ impl Leader {
             self.checkpoints.poll_deadline(),
             self.rounds.poll_deadline(),
             self.leave_deadline(),
+            self.versions.poll_deadline(),
         ];
         deadlines.into_iter().flatten().min()
     }
@@ -136,19 +138,6 @@ impl Leader {
         };
         let member = self.config.member_id;
         self.proposals.push(None, member, |origin| Command::member_attributes(origin, &attributes));
-    }
-
-    /// A new leader gives a cluster its version.
-    pub(super) fn raise_cluster_version(&mut self) {
-        let member = self.config.member_id;
-        if self.sequencer.cluster_version().is_none() {
-            let mut parts = self.config.version.split('.');
-            let version = match (parts.next(), parts.next()) {
-                (Some(major), Some(minor)) => format!("{major}.{minor}.0"),
-                (Some(_) | None, _) => unreachable!("our own version has three parts"),
-            };
-            self.proposals.push(None, member, |origin| Command::cluster_version(origin, &version));
-        }
     }
 
     /// Tells every shard what it should know of the member.

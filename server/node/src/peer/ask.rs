@@ -1,4 +1,4 @@
-//! Owns what a member asks its leader on behalf of a client, and what it hears.
+//! Owns what members ask each other: the leader on behalf of a client, and anyone about itself.
 //! Invariant: an error arrives as the error it was.
 
 use base::bytes_le::Take;
@@ -6,10 +6,12 @@ use bytes::{BufMut, BytesMut};
 use prost::Message;
 use wire::ApiError;
 use wire::etcdserverpb as pb;
+use wire::peer::Version;
 
 use super::BadNote;
+use crate::versions::Served;
 
-/// What only the leader can answer, but for the members, which anybody tells as it knows them.
+/// What only the leader can answer, if nothing else is said.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum PeerAsk {
     /// Renew a lease.
@@ -51,9 +53,11 @@ pub enum PeerAsk {
     /// Who is a member, as you know it? The question has the number 0, which no other has; a
     /// leader also tells it unasked.
     Members,
+    /// Of which version are you? Everybody answers.
+    Version,
 }
 
-/// What the leader says.
+/// What the peer says.
 #[derive(Clone, Debug, PartialEq)]
 pub enum PeerAnswer {
     /// It cannot be done.
@@ -71,6 +75,8 @@ pub enum PeerAnswer {
     Members(Vec<pb::Member>),
     /// Ask somebody else.
     NotLeader,
+    /// For `Version`.
+    Version(Served),
 }
 
 impl PeerAsk {
@@ -104,6 +110,7 @@ impl PeerAsk {
                 to.put_u64_le(*id);
             }
             PeerAsk::Members => to.put_u8(7),
+            PeerAsk::Version => to.put_u8(8),
         }
     }
 
@@ -119,6 +126,7 @@ impl PeerAsk {
             5 => PeerAsk::UpdateMember { id: from.u64()?, peer_urls: take_texts(from)? },
             6 => PeerAsk::PromoteMember { id: from.u64()? },
             7 => PeerAsk::Members,
+            8 => PeerAsk::Version,
             _ => return Err(BadNote),
         })
     }
@@ -146,6 +154,11 @@ impl PeerAnswer {
                 put_bytes(to, &list.encode_to_vec());
             }
             PeerAnswer::NotLeader => to.put_u8(5),
+            PeerAnswer::Version(served) => {
+                to.put_u8(6);
+                put_text(to, &served.server.to_string());
+                put_text(to, &served.oldest.to_string());
+            }
         }
     }
 
@@ -160,6 +173,10 @@ impl PeerAnswer {
             3 => PeerAnswer::TimeToLive(message(from)?),
             4 => PeerAnswer::Members(message::<pb::MemberListResponse>(from)?.members),
             5 => PeerAnswer::NotLeader,
+            6 => PeerAnswer::Version(Served {
+                server: take_version(from)?,
+                oldest: take_version(from)?,
+            }),
             _ => return Err(BadNote),
         })
     }
@@ -190,6 +207,10 @@ fn take_text(from: &mut Take<'_>) -> Result<String, BadNote> {
 
 fn take_texts(from: &mut Take<'_>) -> Result<Vec<String>, BadNote> {
     (0..from.u32()?).map(|_| take_text(from)).collect()
+}
+
+fn take_version(from: &mut Take<'_>) -> Result<Version, BadNote> {
+    Version::parse(&take_text(from)?).ok_or(BadNote)
 }
 
 fn take_flag(from: &mut Take<'_>) -> Result<bool, BadNote> {

@@ -78,6 +78,5 @@ pub(super) const ROWS: &[Row] = &[
     )
     .unit(Unit::Megabytes)
     .no_meaning("space is given back without defragmentation"),
-    row(F, "downgrade-check-time", Kind::Span, "5s", "Gap of looking for a downgrade.")
-        .no_meaning("this build does not downgrade"),
+    row(F, "downgrade-check-time", Kind::Span, "5s", "Gap of looking for the end of a downgrade."),
 ];

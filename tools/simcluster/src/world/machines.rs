@@ -297,6 +297,7 @@ impl World {
             | Report::Checkpointed { .. }
             | Report::Compacted { .. }
             | Report::NoSpace
+            | Report::Version(_)
             | Report::DiskStuck { .. } => Ok(()),
         }
     }
