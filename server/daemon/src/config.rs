@@ -6,6 +6,7 @@ use std::path::Path;
 use base::limits::{LOG_SEGMENTS_KEPT_MAX, LOG_SEGMENTS_TOLD_MAX, REQUEST_OVERHEAD_BYTES};
 use bytes::Bytes;
 use node::leader::checkpoint::CheckpointPolicy;
+use node::leader::checks::{AtStart, CheckPolicy};
 use node::leader::compactor::Retention;
 use node::manifest::{Manifest, SLOT_BYTES};
 use node::shard::Partition;
@@ -99,6 +100,14 @@ pub fn leader(
         log_segments,
         version: version(VERSION),
         version_min: version(CLUSTER_VERSION_MIN),
+        checks: CheckPolicy {
+            at_start: match settings.checks.at_start {
+                true => AtStart::Compare,
+                false => AtStart::Serve,
+            },
+            every: settings.checks.every,
+            compactions_every: settings.checks.compactions_every,
+        },
         downgrade_check: settings.checks.downgrade,
         founding,
         restart: match settings.cluster.force_new {

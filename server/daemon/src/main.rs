@@ -4,6 +4,7 @@
 mod accept;
 mod ask;
 mod birth;
+mod checks;
 mod config;
 mod core;
 mod gate;

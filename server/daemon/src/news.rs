@@ -8,6 +8,7 @@ use std::time::Instant as Clock;
 use node::leader::Report;
 use settings::Settings;
 
+use crate::checks;
 use crate::config::{Identity, VERSION};
 use crate::ports::Role;
 use crate::setup::{line, value_of};
@@ -23,6 +24,10 @@ pub fn starting(settings: &Settings, who: Identity) {
     journal::info!("starting etcd server", "local-member-id" => hex(who.member_id),
         "local-server-version" => VERSION, "cluster-id" => hex(who.cluster_id),
         "cluster-version" => "to_be_decided");
+    if let Some(gap) = settings.checks.every {
+        journal::info!("enabled corruption checking", "local-member-id" => hex(who.member_id),
+            "interval" => base::span::text(gap));
+    }
 }
 
 /// What the leader reports, told as it unfolds.
@@ -57,6 +62,8 @@ impl Story {
             | Report::Compacted { .. }
             | Report::NoSpace
             | Report::Version(_)
+            | Report::Check(_)
+            | Report::Alarm { .. }
             | Report::DiskStuck { .. }
             | Report::Removed
             | Report::Broken { .. }
@@ -150,6 +157,9 @@ fn tell(settings: &Settings, who: Identity, report: &Report) {
                 "local-member-id" => member);
         }
         Report::Version(news) => versions::tell(who, news),
+        Report::Check(news) => checks::tell(who, news),
+        Report::Alarm { member, alarm, is_on: true } => checks::raised(*member, *alarm),
+        Report::Alarm { member, alarm, is_on: false } => checks::disarmed(*member, *alarm),
         Report::DiskStuck { age, to } => {
             journal::warn!(
                 "a write of the log does not come back; leadership is handed over: check the disk",

@@ -7,6 +7,7 @@ use std::rc::Rc;
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method as Verb, StatusCode, header};
+use node::ShardEvent;
 use sock::{HttpReply, HttpRequest, HttpResponse};
 use wire::grpc::encode;
 use wire::peer::Version;
@@ -29,6 +30,7 @@ enum Page<'a> {
     LookUp,
     Version,
     Downgrade,
+    Hash,
     Probing,
     /// A stream as etcd's peers open it: refused.
     Stream,
@@ -61,6 +63,7 @@ fn page<'a>(verb: &Verb, path: &'a str) -> Page<'a> {
         "/leases" => posted(Page::Renew),
         "/leases/internal" => posted(Page::LookUp),
         "/version" => only(&Verb::GET, "GET", Page::Version),
+        "/members/hashkv" => only(&Verb::GET, "GET", Page::Hash),
         "/downgrade/enabled" => only(&Verb::GET, "GET", Page::Downgrade),
         "/raft/probing" => Page::Probing,
         "/raft" | "/raft/snapshot" => only(&Verb::POST, "POST", Page::Message),
@@ -78,6 +81,7 @@ pub fn serve(core: &Rc<Core>, request: &HttpRequest, reply: HttpReply) {
         Page::Promote(id) => return promote(core, id, reply),
         Page::Renew => return lease_pages::renew(core, request, reply),
         Page::LookUp => return lease_pages::look_up(core, request, reply),
+        Page::Hash => return hash(core, request, reply),
         Page::Version => with_kind(
             StatusCode::OK,
             "application/json",
@@ -183,6 +187,63 @@ fn members(core: &Rc<Core>, reply: HttpReply) {
     });
 }
 
+/// The hash that members compare, of a revision that the body names.
+fn hash(core: &Rc<Core>, request: &HttpRequest, reply: HttpReply) {
+    let cluster = core.shared.cluster_id;
+    let revision = match revision_of(cluster, request) {
+        Ok(revision) => revision,
+        Err(refusal) => return reply.respond(in_cluster(cluster, *refusal)),
+    };
+    let call = core.inside.begin(Box::new(move |result: Result<Bytes, Status>| {
+        let answer = match result {
+            Ok(bytes) => {
+                let hash: pb::HashKvResponse = prost::Message::decode(bytes).expect("our own");
+                with_kind(StatusCode::OK, "application/json", hash_body(&hash))
+            }
+            Err(why) => error(StatusCode::BAD_REQUEST, format!("{}\n", hash_error(&why.message))),
+        };
+        reply.respond(in_cluster(cluster, answer));
+    }));
+    core.tell_shard(ShardEvent::Hash { call, revision });
+}
+
+/// The revision asked for, or etcd's refusal.
+fn revision_of(cluster: u64, request: &HttpRequest) -> Result<i64, Box<HttpResponse>> {
+    let named = request.headers.get("x-etcd-cluster-id").map(HeaderValue::as_bytes);
+    if named.is_some_and(|named| named != format!("{cluster:x}").as_bytes()) {
+        let refusal = error(StatusCode::PRECONDITION_FAILED, "cluster ID mismatch\n");
+        return Err(Box::new(refusal));
+    }
+    let body: Option<serde_json::Value> = serde_json::from_slice(&request.body).ok();
+    let revision = match body.as_ref().map(|body| (body.is_object(), body.get("revision"))) {
+        Some((true, None)) => Some(0),
+        Some((true, Some(revision))) => revision.as_i64(),
+        Some((false, _)) | None => None,
+    };
+    let refused = || error(StatusCode::BAD_REQUEST, "error unmarshalling request\n");
+    revision.ok_or_else(|| Box::new(refused()))
+}
+
+/// Nothing stands in it that is zero, as Go's encoder leaves it out.
+fn hash_body(hash: &pb::HashKvResponse) -> String {
+    let header = hash.header.as_ref().map_or(0, |header| header.revision);
+    let mut text = format!("{{\"header\":{{\"revision\":{header}}}");
+    let figures = [
+        ("hash", i64::from(hash.hash)),
+        ("compact_revision", hash.compact_revision),
+        ("hash_revision", hash.hash_revision),
+    ];
+    for (name, figure) in figures.into_iter().filter(|(_, figure)| *figure != 0) {
+        text.push_str(&format!(",\"{name}\":{figure}"));
+    }
+    text + "}"
+}
+
+/// etcd's texts there are those of its store.
+fn hash_error(message: &str) -> String {
+    message.strip_prefix("etcdserver: ").unwrap_or(message).to_owned()
+}
+
 fn members_body(mut members: Vec<pb::Member>) -> String {
     members.sort_by_key(|member| member.id);
     let texts = members.iter().map(|member| {
@@ -268,6 +329,8 @@ mod tests {
             (Verb::GET, "/leases", Page::NotAllowed(Allowed::Untold)),
             (Verb::POST, "/leases/internal", Page::LookUp),
             (Verb::POST, "/leases/", Page::Nowhere),
+            (Verb::GET, "/members/hashkv", Page::Hash),
+            (Verb::POST, "/members/hashkv", Page::NotAllowed(Allowed::Told("GET"))),
             (Verb::POST, "/raft/snapshot", Page::Message),
             (Verb::GET, "/raft/stream", Page::Moved("/raft/stream/")),
             (Verb::GET, "/raft/stream/msgapp/1", Page::Stream),
@@ -297,6 +360,24 @@ mod tests {
         assert_eq!(said(&[("x-server-version", "3.5.1"), ("x-etcd-cluster-id", "c2")]), old);
         let newer = ("x-min-cluster-version", "9.0.0");
         assert_eq!(said(&[server, newer, ("x-etcd-cluster-id", "c2")]), old);
+    }
+
+    #[test]
+    fn a_hash_page_is_etcds_to_the_byte() {
+        let header = Some(pb::ResponseHeader { revision: 99, ..Default::default() });
+        let hash = pb::HashKvResponse {
+            header,
+            hash: 1_373_160_329,
+            compact_revision: 6,
+            hash_revision: 99,
+        };
+        assert_eq!(
+            hash_body(&hash),
+            "{\"header\":{\"revision\":99},\"hash\":1373160329,\"compact_revision\":6,\
+             \"hash_revision\":99}"
+        );
+        let text = hash_error("etcdserver: mvcc: required revision is a future revision");
+        assert_eq!(text, "mvcc: required revision is a future revision");
     }
 
     #[test]

@@ -234,6 +234,8 @@ fn reporter(
             | Report::Checkpointed { .. }
             | Report::Compacted { .. }
             | Report::NoSpace
+            | Report::Check(_)
+            | Report::Alarm { .. }
             | Report::DiskStuck { .. }
             | Report::Broken { .. } => {}
         }

@@ -6,6 +6,7 @@
 mod answers;
 mod catch_up;
 pub mod checkpoint;
+pub mod checks;
 pub mod compactor;
 mod contacts;
 mod downgrade;
@@ -43,6 +44,8 @@ use crate::shard::Partition;
 use answers::Answers;
 use catch_up::CatchUp;
 use checkpoint::{CheckpointPolicy, Checkpoints};
+pub use checks::CheckNews;
+use checks::{CheckPolicy, Checks};
 use compactor::{Compactor, Retention};
 use contacts::Contacts;
 use flush::Flushes;
@@ -99,6 +102,8 @@ pub struct LeaderConfig {
     pub version: Version,
     /// The oldest version of a cluster that it takes part in.
     pub version_min: Version,
+    /// When members' data is compared.
+    pub checks: CheckPolicy,
     /// `--downgrade-check-time`.
     pub downgrade_check: Duration,
     /// What a new data directory becomes part of.
@@ -332,6 +337,17 @@ pub enum Report {
     },
     /// The quota was passed and the alarm raised.
     NoSpace,
+    /// An alarm went on or off.
+    Alarm {
+        /// Whose.
+        member: u64,
+        /// Which, as etcd numbers them.
+        alarm: i32,
+        /// Whether it is on.
+        is_on: bool,
+    },
+    /// About the comparing of members' data.
+    Check(CheckNews),
     /// About the version of the cluster.
     Version(VersionNews),
     /// A write of the log does not come back: leadership was offered to another member.
@@ -383,6 +399,7 @@ pub struct Leader {
     /// Members whose removal was committed before this life, applied or not.
     gone: BTreeSet<u64>,
     versions: Versions,
+    checks: Checks,
     /// When a stuck disk last made this member give up leadership.
     handed_over: Instant,
     next_tick: Instant,
@@ -457,6 +474,7 @@ impl Leader {
             forced: None,
             gone: BTreeSet::new(),
             versions: Versions::new(),
+            checks: Checks::new(now, config.checks),
             handed_over: now,
             next_tick: now,
             store: BTreeMap::new(),
@@ -523,6 +541,7 @@ impl Leader {
                 self.shipped(now, transfer, bytes, piece);
             }
             ToLeader::ShipFailed { transfer } => self.ship_failed(now, transfer),
+            ToLeader::Hashed { number, result } => self.hashed(now, number, result),
             ToLeader::Staged => self.staged_step(),
             ToLeader::Retired => self.retired(),
             ToLeader::Broken { what } => self.broken(what),

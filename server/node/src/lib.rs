@@ -3,6 +3,7 @@
 //! Invariant: the same events in the same order give the same effects, on any runtime.
 #![forbid(unsafe_code)]
 
+pub mod corruption;
 pub mod figures;
 pub mod leader;
 pub mod manifest;
@@ -13,8 +14,8 @@ pub mod snapshot;
 pub mod versions;
 
 pub use leader::{
-    Founding, Leader, LeaderConfig, LeaderEffect, LeaderEvent, LogPolicy, PeerPlace, Reconfig,
-    Report, Restart, VersionNews,
+    CheckNews, Founding, Leader, LeaderConfig, LeaderEffect, LeaderEvent, LogPolicy, PeerPlace,
+    Reconfig, Report, Restart, VersionNews,
 };
 pub use message::{CallId, ShardId, ToLeader, ToShard};
 pub use peer::{Lane, PeerNote};

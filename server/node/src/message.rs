@@ -12,6 +12,7 @@ use state::{Applied, Kind, MemberRole, MetaChange, Outcome, TxnPlan, ValueAnswer
 use wire::ApiError;
 use wire::etcdserverpb as pb;
 
+use crate::corruption::HashAt;
 use crate::shard::Side;
 
 /// One shard, which is one core.
@@ -106,6 +107,11 @@ pub enum Question {
     Snapshot,
     /// Answer when everything that was decided before is in a durable checkpoint.
     Checkpoint,
+    /// The hash of the store's history that members compare, as this member has it.
+    Hash {
+        /// Up to this revision, 0 for the newest.
+        revision: i64,
+    },
 }
 
 /// What a client wants of a member.
@@ -159,6 +165,8 @@ pub enum Answer {
     Alarms(Vec<pb::AlarmMember>),
     /// For Snapshot.
     Snapshot(Arc<SnapshotCut>),
+    /// For Hash.
+    Hash(HashAt),
     /// Nothing more to say.
     Done,
 }
@@ -255,10 +263,31 @@ pub enum ToLeader {
         /// Bytes in use.
         used_bytes: u64,
     },
+    /// A hash that [`ToShard::Hash`] asked for, or why there is none.
+    Hashed {
+        /// Its number.
+        number: u64,
+        /// What came of it.
+        result: Result<HashAt, ApiError>,
+    },
     /// The disk or the data cannot be trusted: stop.
     Broken {
         /// What and where.
         what: String,
+    },
+}
+
+/// Which hash of the store's history is wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HashWant {
+    /// Up to a revision, 0 for the newest, as of the compact revision of the moment.
+    At(i64),
+    /// What a compaction is about to take away counts too.
+    Compaction {
+        /// Compacted to here.
+        revision: i64,
+        /// The compact revision before; -1 for never.
+        compact: i64,
     },
 }
 
@@ -372,6 +401,13 @@ pub enum ToShard {
     ShipStop {
         /// Names the transfer.
         transfer: u64,
+    },
+    /// A hash is wanted; [`ToLeader::Hashed`] brings it.
+    Hash {
+        /// Its number.
+        number: u64,
+        /// Which.
+        want: HashWant,
     },
     /// A step in the making of a new store.
     Stage(Stage),

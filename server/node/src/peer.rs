@@ -218,6 +218,7 @@ mod tests {
     use wire::etcdserverpb as pb;
     use wire::peer::Version;
 
+    use crate::corruption::HashAt;
     use crate::versions::Served;
 
     fn notes() -> Vec<PeerNote> {
@@ -241,6 +242,7 @@ mod tests {
             PeerAsk::PromoteMember { id: 8 },
             PeerAsk::Members,
             PeerAsk::Version,
+            PeerAsk::Hash { revision: 12 },
         ];
         let answers = [
             PeerAnswer::Failed(ApiError::MemberNotFound),
@@ -254,7 +256,9 @@ mod tests {
                 oldest: Version { major: 3, minor: 6, patch: 0 },
             }),
         ];
+        let hash = HashAt { hash: 0x1234_5678, revision: 12, compact: -1, head: 13 };
         let mut notes = vec![
+            PeerNote::Answer { number: 2, answer: PeerAnswer::Hash(hash) },
             PeerNote::Commands(CommandBatch { commands: vec![command] }),
             PeerNote::Part { transfer: 1, number: 2, bytes: Bytes::from_static(b"part") },
             PeerNote::Taken { transfer: 1, number: 2 },

@@ -47,7 +47,7 @@ use wire::encode::Header;
 use wire::{Method, Status};
 
 use crate::figures::ShardFigures;
-use crate::message::{CallId, Facts, Proposal, ShardId, ToLeader, ToShard};
+use crate::message::{CallId, Facts, Proposal, Question, ShardId, ToLeader, ToShard};
 use call::Calls;
 pub use call::{CallMeta, Caller, LeaderNeed};
 use hash::HashQueue;
@@ -109,6 +109,13 @@ pub enum ShardEvent {
         meta: CallMeta,
         /// The message.
         message: Bytes,
+    },
+    /// The shell itself wants the hash that members compare.
+    Hash {
+        /// Its name.
+        call: CallId,
+        /// Up to this revision, 0 for the newest.
+        revision: i64,
     },
     /// A stream begins.
     Open {
@@ -316,6 +323,9 @@ impl Shard {
             ShardEvent::Unary { call, method, meta, message } => {
                 self.unary(now, call, method, meta, message);
             }
+            ShardEvent::Hash { call, revision } => {
+                self.ask(now, call, Question::Hash { revision });
+            }
             ShardEvent::Open { call, method, meta } => self.open_stream(call, method, meta),
             ShardEvent::Message { call, message } => self.stream_message(now, call, message),
             ShardEvent::HalfClosed { call } => self.half_closed(call),
@@ -387,6 +397,7 @@ impl Shard {
             ToShard::Ship { transfer, cut } => self.ship(transfer, cut),
             ToShard::ShipMore { transfer } => self.ship_more(transfer),
             ToShard::ShipStop { transfer } => self.ship_stop(transfer),
+            ToShard::Hash { number, want } => self.hash_for_leader(number, want),
             ToShard::Stage(step) => self.stage(step),
             ToShard::Retire => self.retire(),
             ToShard::Commit { generation } => {

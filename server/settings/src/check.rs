@@ -218,6 +218,7 @@ fn check_standing(chosen: &Chosen, notices: &mut Vec<Notice>) -> Result<(), Stop
     for (gate, on) in chosen.gates().all().filter(|(gate, on)| *on != gate.default()) {
         let flag = format!("--feature-gates={}={on}", gate.name);
         match gate.unusual {
+            Unusual::Works => {}
             Unusual::NotYet => missing.push(format!("{flag} asks for the feature {}", gate.name)),
             Unusual::NoMeaning(why) => notices.push(no_meaning(flag, why)),
         }

@@ -60,7 +60,7 @@ impl Settings {
                 true => WATCH_PROGRESS_GAP,
                 false => progress.max(WATCH_PROGRESS_GAP_MIN),
             },
-            checks: Checks { downgrade: chosen.span("downgrade-check-time") },
+            checks: checks(chosen),
             slow: Slow {
                 apply: chosen.span("warning-apply-duration"),
                 unary: chosen.span("warning-unary-request-duration"),
@@ -79,6 +79,19 @@ impl Settings {
             gates: chosen.gates(),
             name,
         })
+    }
+}
+
+/// Gaps of zero mean never, as in etcd.
+fn checks(chosen: &Chosen) -> Checks {
+    let gates = chosen.gates();
+    let gap = |name: &str| Some(chosen.span(name)).filter(|gap| !gap.is_zero());
+    let compactions = gates.has("CompactHashCheck");
+    Checks {
+        at_start: gates.has("InitialCorruptCheck"),
+        every: gap("corrupt-check-time"),
+        compactions_every: gap("compact-hash-check-time").filter(|_| compactions),
+        downgrade: chosen.span("downgrade-check-time"),
     }
 }
 

@@ -48,6 +48,8 @@ impl Gate {
 /// What happens when a gate is switched away from its default.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unusual {
+    /// It does what it says.
+    Works,
     /// This build cannot: the start stops.
     NotYet,
     /// Nothing corresponds to it: a warning.
@@ -58,9 +60,9 @@ const SHARED: &str = "transactions are never copied before they are read";
 
 /// Every gate, in the order of metrics.
 pub const GATES: &[Gate] = &[
-    gate("CompactHashCheck", Stage::Alpha, Unusual::NotYet),
+    gate("CompactHashCheck", Stage::Alpha, Unusual::Works),
     gate("FastLeaseKeepAlive", Stage::Beta, Unusual::NoMeaning("keep-alives are always fast")),
-    gate("InitialCorruptCheck", Stage::Alpha, Unusual::NotYet),
+    gate("InitialCorruptCheck", Stage::Alpha, Unusual::Works),
     gate("LeaseCheckpoint", Stage::Alpha, Unusual::NotYet),
     gate("LeaseCheckpointPersist", Stage::Alpha, Unusual::NotYet),
     gate("PriorityRequest", Stage::Alpha, Unusual::NotYet),
@@ -135,6 +137,12 @@ impl Gates {
             Stage::Beta => ALL_BETA,
         };
         self.said.get(stage).copied().unwrap_or(gate.default())
+    }
+
+    /// Whether the gate of this name is on; it must be one of ours.
+    pub fn has(&self, name: &str) -> bool {
+        let gate = GATES.iter().find(|gate| gate.name == name).expect("a gate of ours");
+        self.is_on(gate)
     }
 
     /// Name, stage and value of every gate.

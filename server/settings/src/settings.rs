@@ -163,6 +163,12 @@ pub struct Keepalive {
 /// What members look for in each other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Checks {
+    /// Whether a member that has data compares it with its peers' before it serves.
+    pub at_start: bool,
+    /// Gap of comparing all members' newest data; none means never.
+    pub every: Option<Duration>,
+    /// Gap of comparing what members kept of compactions; none means never.
+    pub compactions_every: Option<Duration>,
     /// Gap of looking for the end of a downgrade.
     pub downgrade: Duration,
 }
@@ -305,6 +311,13 @@ impl Settings {
             ("max-request-bytes", Field::Number(i64::from(self.limits.request_bytes))),
             ("max-concurrent-streams", Field::Number(i64::from(self.limits.streams))),
             ("pre-vote", Field::Bool(self.timing.pre_vote)),
+            ("initial-corrupt-check", Field::Bool(self.checks.at_start)),
+            ("corrupt-check-time-interval", text(self.checks.every.unwrap_or_default())),
+            ("compact-check-time-enabled", Field::Bool(self.checks.compactions_every.is_some())),
+            (
+                "compact-check-time-interval",
+                text(self.checks.compactions_every.unwrap_or_default()),
+            ),
             ("auto-compaction-mode", mode.into()),
             ("auto-compaction-retention", retention.as_str().into()),
             ("auto-compaction-interval", retention.into()),

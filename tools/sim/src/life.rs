@@ -114,6 +114,8 @@ impl<'a> Life<'a> {
                 | Report::Compacted { .. }
                 | Report::NoSpace
                 | Report::Version(_)
+                | Report::Check(_)
+                | Report::Alarm { .. }
                 | Report::DiskStuck { .. }
                 | Report::Removed => {}
                 Report::Broken { what } => return Err(Stop::Ended(End::Broken(what))),

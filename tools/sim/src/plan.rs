@@ -25,6 +25,8 @@ pub enum Planted {
     PromoteBlindly,
     /// Changes of members that could lose the quorum are not refused.
     AddBlindly,
+    /// A store takes in other values than the log gave it.
+    OtherValues,
 }
 
 /// What holds for all lives of the member.

@@ -8,6 +8,7 @@ use base::{Instant, Prng};
 use bytes::Bytes;
 use node::leader::LEARNER_READY_PERCENT;
 use node::leader::checkpoint::CheckpointPolicy;
+use node::leader::checks::CheckPolicy;
 use node::manifest::Manifest;
 use node::{LogPolicy, Reconfig, Restart};
 use wal::Geometry;
@@ -19,7 +20,7 @@ use crate::member::{End, Failed, Member, Start};
 use crate::ops::Source;
 use crate::oracle::Oracle;
 use crate::plan::{Ending, Fault, Pace, Planted, Shape};
-use crate::setup::{Setup, founded_by};
+use crate::setup::{OLDEST, SERVER, Setup, founded_by};
 use crate::trace::Trace;
 
 /// Who the member is, in every run.
@@ -168,6 +169,9 @@ impl Run {
             request_timeout: Duration::from_secs(7),
             window_bytes: 1 << 20,
             log: LogPolicy::STANDARD,
+            server: SERVER,
+            oldest: OLDEST,
+            checks: CheckPolicy::OFF,
         };
         let start = Start {
             began: Instant(1),

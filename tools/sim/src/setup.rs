@@ -5,6 +5,7 @@
 use std::time::Duration;
 
 use node::leader::checkpoint::CheckpointPolicy;
+use node::leader::checks::CheckPolicy;
 use node::leader::compactor::Retention;
 use node::shard::Partition;
 use node::{Founding, LeaderConfig, LogPolicy, Reconfig, Restart, ShardConfig, ShardId};
@@ -20,6 +21,8 @@ pub const ELECTION_TIMEOUT: Duration = Duration::from_millis(1000);
 pub const LEARNERS_MAX: usize = 1;
 /// The version of every simulated server.
 pub const SERVER: Version = Version { major: 3, minor: 7, patch: 1 };
+/// The oldest version of a cluster that it takes part in.
+pub const OLDEST: Version = Version { patch: 0, ..SERVER };
 
 /// A member as it is set up.
 #[derive(Clone, Debug)]
@@ -54,6 +57,12 @@ pub struct Setup {
     pub window_bytes: usize,
     /// The log's segments.
     pub log: LogPolicy,
+    /// The version of its server.
+    pub server: Version,
+    /// The oldest version of a cluster that it takes part in.
+    pub oldest: Version,
+    /// When it compares members' data.
+    pub checks: CheckPolicy,
 }
 
 impl Setup {
@@ -74,8 +83,9 @@ impl Setup {
             retention: Retention::Everything,
             checkpoint: self.checkpoint,
             log_segments,
-            version: SERVER,
-            version_min: Version { patch: 0, ..SERVER },
+            version: self.server,
+            version_min: self.oldest,
+            checks: self.checks,
             downgrade_check: Duration::from_secs(5),
             founding: self.founding.clone(),
             reconfig: self.reconfig,

@@ -15,9 +15,10 @@ use ringleader_sim::Planted;
 use ringleader_sim::disk::Disk;
 use ringleader_sim::member::{End, Failed, Member as Life, Said, Start};
 use ringleader_sim::plan::{Ending, Fault};
-use ringleader_sim::setup::Setup;
+use ringleader_sim::setup::{OLDEST, SERVER, Setup};
 use ringleader_sim::trace::Trace;
 use wal::Geometry;
+use wire::peer::Version;
 
 use crate::clock::Clock;
 use crate::plan::{Shape, pace};
@@ -64,7 +65,12 @@ pub struct Member {
     disk: Disk,
     trace: Trace,
     life: Option<Alive>,
-    planted: Planted,
+    /// The bug that it has from its next life on.
+    pub planted: Planted,
+    /// The version of its server in its next life.
+    pub server: Version,
+    /// The oldest version that this works with.
+    pub oldest: Version,
     segment_bytes: u64,
     /// Lives so far.
     pub lives: u64,
@@ -124,6 +130,8 @@ impl Member {
             life: None,
             planted,
             segment_bytes: *dice.pick(&[128 << 10, 256 << 10, 64 << 20]),
+            server: SERVER,
+            oldest: OLDEST,
             lives: 0,
             fetched: 0,
             stores: 0,
@@ -173,6 +181,9 @@ impl Member {
                 segments_kept,
                 segments_kept_max: segments_kept + *dice.pick(&[0, 5]),
             },
+            server: self.server,
+            oldest: self.oldest,
+            checks: shape.checks,
         };
         let start = Start {
             began: clock.began(),

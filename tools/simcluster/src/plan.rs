@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use base::Prng;
 use node::Reconfig;
+use node::leader::checks::CheckPolicy;
 use ringleader_sim::plan::Pace;
 
 /// Something that goes wrong.
@@ -136,6 +137,8 @@ pub struct Shape {
     pub hiccup_max: Duration,
     /// What is tried before the trouble.
     pub drill: Option<Drill>,
+    /// When members' data is compared.
+    pub checks: CheckPolicy,
 }
 
 /// Whether disks of members are lost or rot.
@@ -181,6 +184,7 @@ impl Shape {
             progress_interval: Duration::from_secs(600),
             hiccup_max: Duration::MAX,
             drill: None,
+            checks: CheckPolicy::OFF,
         }
     }
 

@@ -128,6 +128,8 @@ pub struct World {
     pub crashes: u64,
     /// Entries that forced members kept without knowing them to be committed.
     pub kept: u64,
+    /// Whose data was found to be another than that of the others; 0 for all.
+    pub blamed: BTreeSet<u64>,
     dice: Prng,
     queue: BTreeMap<(Instant, u64), Happening>,
     next: u64,
@@ -169,6 +171,7 @@ impl World {
             seen: 1,
             crashes: 0,
             kept: 0,
+            blamed: BTreeSet::new(),
             dice,
             queue: BTreeMap::new(),
             next: 0,
@@ -207,6 +210,11 @@ impl World {
 
     fn member_mut(&mut self, id: u64) -> &mut Member {
         self.members.get_mut(&id).expect("it was born")
+    }
+
+    /// Changes what a member is, from its next life on.
+    pub fn prepare(&mut self, id: u64, change: impl FnOnce(&mut Member)) {
+        change(self.member_mut(id));
     }
 
     /// A moment that no other moment equals, later than all before.

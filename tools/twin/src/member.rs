@@ -8,6 +8,7 @@ use std::time::Duration;
 use base::{Instant, IoRequest, OpId, Prng, SliceId};
 use bytes::{Bytes, BytesMut};
 use node::leader::checkpoint::CheckpointPolicy;
+use node::leader::checks::CheckPolicy;
 use node::leader::compactor::Retention;
 use node::shard::{CallMeta, Caller, LeaderNeed, Partition};
 use node::{
@@ -421,6 +422,8 @@ impl Member {
                 | Report::Compacted { .. }
                 | Report::NoSpace
                 | Report::Version(_)
+                | Report::Check(_)
+                | Report::Alarm { .. }
                 | Report::DiskStuck { .. }
                 | Report::Removed
                 | Report::Stopped => {}
@@ -464,6 +467,7 @@ fn leader_config(shape: Shape, seed: u64, disk: &MemoryDisk) -> LeaderConfig {
         log_segments: disk.log_segments(),
         version: SERVER,
         version_min: SERVER,
+        checks: CheckPolicy::OFF,
         downgrade_check: Duration::from_secs(5),
         founding: Founding::New(vec![ClusterMember {
             id: IDS.member,

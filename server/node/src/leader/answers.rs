@@ -77,6 +77,7 @@ impl Leader {
                 self.answer(now, Asker::Call(call), question);
             }
             Question::MoveLeader { to } => self.move_leader(now, call, to),
+            Question::Hash { revision } => self.hash_for_call(call, revision),
             question if is_for_leader(&question) && !self.leads() => {
                 self.forward(now, call, question);
             }
@@ -153,6 +154,7 @@ impl Leader {
                     let message = ToShard::ReadAt { round, revision };
                     self.out.push_back(LeaderEffect::ToShard { shard, message });
                 }
+                Waiter::Check => self.check_confirmed(),
                 Waiter::Ask { asker, question } if self.sequence.blocked() => {
                     self.rounds.ask(asker, question);
                 }
@@ -161,6 +163,7 @@ impl Leader {
         }
         self.answer_expired();
         self.answer_moved(now);
+        self.settle_comparison(now);
         self.notice_publication();
     }
 
@@ -187,7 +190,9 @@ impl Leader {
             Question::ChangeMember { .. } | Question::AddMember { .. } => {
                 return self.change_members(now, asker, question);
             }
-            Question::MoveLeader { .. } => unreachable!("it waits for no round"),
+            Question::MoveLeader { .. } | Question::Hash { .. } => {
+                unreachable!("it waits for no round")
+            }
             Question::Downgrade(request) => match self.downgrade(now, own_call(asker), &request) {
                 Some(answer) => answer,
                 None => return,

@@ -147,6 +147,7 @@ impl Leader {
         self.forwards_start_over();
         self.rounds.start_over();
         self.versions.rest();
+        self.checks.start_over();
         self.sequencer.leases_mut().demote();
         self.tell_facts();
         self.report(Report::Role { term, leader });

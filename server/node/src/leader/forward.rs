@@ -105,11 +105,12 @@ impl Leader {
     /// A peer asks.
     pub(super) fn take_ask(&mut self, from: u64, number: u64, ask: PeerAsk) {
         let asker = Asker::Peer { member: from, number };
-        // What a member says of itself, or knows of members, it says whoever leads.
-        if ask == PeerAsk::Members {
-            return self.tell(asker, Answer::Members(self.members()));
-        }
-        let Some(question) = question(ask) else { return self.tell_version(from, number) };
+        let question = match meaning(ask) {
+            Meaning::ForLeader(question) => question,
+            Meaning::Members => return self.tell(asker, Answer::Members(self.members())),
+            Meaning::Version => return self.tell_version(from, number),
+            Meaning::Hash { revision } => return self.hash_for_peer(from, number, revision),
+        };
         if self.leads() {
             self.rounds.ask(asker, question);
         } else {
@@ -126,11 +127,14 @@ impl Leader {
         if let (WHO, PeerAnswer::Members(members)) = (number, &answer) {
             return self.introduced(members);
         }
+        if self.check_answered(from, number, &answer) {
+            return;
+        }
         let Some(forwarded) = self.forwards.sent.remove(&number) else { return };
         let added = matches!(forwarded.question, Question::AddMember { .. });
         let answer = match answer {
             PeerAnswer::NotLeader => return self.forwards.held.push(forwarded),
-            PeerAnswer::Version(_) => return,
+            PeerAnswer::Version(_) | PeerAnswer::Hash(_) => return,
             PeerAnswer::Failed(error) => Answer::Failed(error),
             PeerAnswer::KeptAlive { lease, ttl } => Answer::KeptAlive { lease, ttl },
             PeerAnswer::TimeToLive(reply) => Answer::TimeToLive(reply),
@@ -151,6 +155,7 @@ pub fn peer_answer(answer: Answer) -> PeerAnswer {
         Answer::Failed(error) => PeerAnswer::Failed(error),
         Answer::KeptAlive { lease, ttl } => PeerAnswer::KeptAlive { lease, ttl },
         Answer::TimeToLive(reply) => PeerAnswer::TimeToLive(reply),
+        Answer::Hash(hash) => PeerAnswer::Hash(hash),
         Answer::Members(members) => PeerAnswer::Members(members),
         Answer::Added { member, mut members } => {
             members.retain(|other| other.id != member.id);
@@ -194,13 +199,25 @@ fn ask(question: &Question) -> Option<PeerAsk> {
         | Question::Alarms { .. }
         | Question::AlarmsHere { .. }
         | Question::Snapshot
+        | Question::Hash { .. }
         | Question::Checkpoint => return None,
     })
 }
 
-/// The question in our own words; `None` for what is not the leader's to answer.
-fn question(ask: PeerAsk) -> Option<Question> {
-    Some(match ask {
+/// What a peer's question means here.
+enum Meaning {
+    /// The leader answers it.
+    ForLeader(Question),
+    /// Who is a member, as you know it?
+    Members,
+    /// Of which version are you?
+    Version,
+    /// What is the hash of your history?
+    Hash { revision: i64 },
+}
+
+fn meaning(ask: PeerAsk) -> Meaning {
+    Meaning::ForLeader(match ask {
         PeerAsk::KeepAlive { lease } => Question::KeepAlive { lease },
         PeerAsk::TimeToLive { lease, keys } => Question::TimeToLive { lease, keys },
         PeerAsk::AddMember { peer_urls, learner } => {
@@ -212,8 +229,9 @@ fn question(ask: PeerAsk) -> Option<Question> {
             Question::ChangeMember { id, change: MemberAsk::Update { peer_urls } }
         }
         PeerAsk::PromoteMember { id } => Question::ChangeMember { id, change: MemberAsk::Promote },
-        PeerAsk::Members => Question::MembersHere,
-        PeerAsk::Version => return None,
+        PeerAsk::Members => return Meaning::Members,
+        PeerAsk::Version => return Meaning::Version,
+        PeerAsk::Hash { revision } => return Meaning::Hash { revision },
     })
 }
 

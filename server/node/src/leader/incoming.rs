@@ -14,6 +14,7 @@ use base::{Change, ChangeKind, Instant, Rev, SliceId};
 use bytes::{Buf, Bytes, BytesMut};
 use consensus::{PeerMessage, Snapshot};
 
+use super::checks::AtStart;
 use super::{Leader, LeaderEffect, Restart};
 use crate::manifest::Manifest;
 use crate::message::{ShardId, Stage, ToLeader, ToShard};
@@ -374,6 +375,7 @@ impl Leader {
         let mut anew = Leader::new(now, config);
         anew.publication = self.publication;
         anew.role.serving = self.role.serving;
+        anew.config.checks.at_start = AtStart::Serve;
         anew.stopping = self.stopping;
         anew.leaving = self.leaving;
         std::mem::swap(&mut anew.counts, &mut self.counts);
@@ -400,6 +402,7 @@ impl Leader {
             | ToLeader::Restored { .. }
             | ToLeader::Shipped { .. }
             | ToLeader::ShipFailed { .. }
+            | ToLeader::Hashed { .. }
             | ToLeader::Progress { .. } => {}
         }
     }

@@ -191,6 +191,9 @@ impl Leader {
 
     /// News of a peer.
     pub(super) fn tell_group(&mut self, now: Instant, news: Event) {
+        if let Event::Unreachable(peer) = &news {
+            self.check_lost(now, *peer);
+        }
         if let Some(consensus) = &mut self.consensus {
             consensus.handle(now, news);
         }

@@ -23,6 +23,8 @@ pub enum Waiter {
         /// Its number for the round.
         round: u64,
     },
+    /// A comparison of members, which is judged only by a leader.
+    Check,
     /// A question of a call.
     Ask {
         /// Whose.
@@ -77,6 +79,11 @@ impl Rounds {
     /// A shard wants a read point.
     pub fn read(&mut self, shard: ShardId, round: u64) {
         self.gathering.push(Waiter::Read { shard, round });
+    }
+
+    /// A comparison wants to know whether this member still leads.
+    pub fn check(&mut self) {
+        self.gathering.push(Waiter::Check);
     }
 
     /// Somebody asks something.

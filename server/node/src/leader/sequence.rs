@@ -11,8 +11,8 @@ use base::{Instant, Prng};
 use consensus::Event;
 use state::sequencer::LogPosition;
 use state::{
-    Applied, CheckpointPolicy, Command, CommandBatch, Outcome, SequencerOptions, Step, TxnStep,
-    ValueAnswer, ValueNeed, Values,
+    Applied, CheckpointPolicy, Command, CommandBatch, MetaChange, Outcome, SequencerOptions, Step,
+    TxnStep, ValueAnswer, ValueNeed, Values,
 };
 use wal::{Entry, EntryKind};
 use wire::etcdserverpb as pb;
@@ -222,18 +222,29 @@ impl Leader {
         match &applied.outcome {
             Outcome::ClusterVersion => self.version_changed(),
             Outcome::DowngradeTarget => self.target_changed(now),
+            Outcome::Alarm(named) => self.alarm_changed(named, &applied.meta),
+            Outcome::Compact { .. } => {
+                let revision = applied.compacted.expect("a compaction moves it");
+                self.compaction_decided(revision);
+            }
             Outcome::Failed(_)
             | Outcome::Put(_)
             | Outcome::DeleteRange(_)
             | Outcome::Txn(_)
-            | Outcome::Compact { .. }
             | Outcome::LeaseGrant { .. }
             | Outcome::LeaseRevoke
             | Outcome::LeasesExpired { .. }
             | Outcome::LeaseCheckpoint
-            | Outcome::Alarm(_)
             | Outcome::MemberAttributes
             | Outcome::MemberChange => {}
+        }
+    }
+
+    /// An alarm that was on already, or off, is no news.
+    fn alarm_changed(&mut self, named: &[pb::AlarmMember], meta: &[MetaChange]) {
+        for (alarm, change) in named.iter().zip(meta) {
+            let pb::AlarmMember { member_id: member, alarm } = *alarm;
+            self.report(Report::Alarm { member, alarm, is_on: change.value.is_some() });
         }
     }
 

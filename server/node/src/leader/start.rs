@@ -219,6 +219,7 @@ impl Leader {
             return self.broken(format!("the checkpoint contradicts itself ({error:?})"));
         }
         self.version_found();
+        self.checks.found(self.config.checks, manifest.compact_revision);
         self.sequence.begin_at(manifest.revision);
         let segments = &self.config.log_segments;
         let reader = Reader::new(ReaderConfig {

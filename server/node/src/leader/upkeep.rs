@@ -56,6 +56,7 @@ impl Leader {
         self.watch_disk(now);
         self.finish_leaving(now);
         self.publish_if_due(now);
+        self.checks_tick(now);
         if self.leads() && !self.stopping {
             self.expire_leases(now);
             self.compact_if_due(now);
@@ -84,7 +85,7 @@ impl Leader {
             self.checkpoints.poll_deadline(),
             self.rounds.poll_deadline(),
             self.leave_deadline(),
-            self.versions.poll_deadline(),
+            self.versions.poll_deadline().filter(|_| !self.stopping),
         ];
         deadlines.into_iter().flatten().min()
     }
@@ -127,7 +128,7 @@ impl Leader {
             true => self.sequencer.leases().is_primary(),
             false => self.role.leader != 0,
         };
-        if !listed || !led {
+        if !listed || !led || self.is_unchecked(now) {
             return;
         }
         self.publication = Publication::Sent(now);

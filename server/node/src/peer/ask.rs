@@ -9,6 +9,7 @@ use wire::etcdserverpb as pb;
 use wire::peer::Version;
 
 use super::BadNote;
+use crate::corruption::HashAt;
 use crate::versions::Served;
 
 /// What only the leader can answer, if nothing else is said.
@@ -55,6 +56,11 @@ pub enum PeerAsk {
     Members,
     /// Of which version are you? Everybody answers.
     Version,
+    /// What is the hash of your history? Everybody answers.
+    Hash {
+        /// Up to this revision.
+        revision: i64,
+    },
 }
 
 /// What the peer says.
@@ -77,6 +83,8 @@ pub enum PeerAnswer {
     NotLeader,
     /// For `Version`.
     Version(Served),
+    /// For `Hash`.
+    Hash(HashAt),
 }
 
 impl PeerAsk {
@@ -111,6 +119,10 @@ impl PeerAsk {
             }
             PeerAsk::Members => to.put_u8(7),
             PeerAsk::Version => to.put_u8(8),
+            PeerAsk::Hash { revision } => {
+                to.put_u8(9);
+                to.put_i64_le(*revision);
+            }
         }
     }
 
@@ -127,6 +139,7 @@ impl PeerAsk {
             6 => PeerAsk::PromoteMember { id: from.u64()? },
             7 => PeerAsk::Members,
             8 => PeerAsk::Version,
+            9 => PeerAsk::Hash { revision: from.i64()? },
             _ => return Err(BadNote),
         })
     }
@@ -159,6 +172,11 @@ impl PeerAnswer {
                 put_text(to, &served.server.to_string());
                 put_text(to, &served.oldest.to_string());
             }
+            PeerAnswer::Hash(HashAt { hash, revision, compact, head }) => {
+                to.put_u8(7);
+                to.put_u32_le(*hash);
+                [revision, compact, head].into_iter().for_each(|number| to.put_i64_le(*number));
+            }
         }
     }
 
@@ -176,6 +194,12 @@ impl PeerAnswer {
             6 => PeerAnswer::Version(Served {
                 server: take_version(from)?,
                 oldest: take_version(from)?,
+            }),
+            7 => PeerAnswer::Hash(HashAt {
+                hash: from.u32()?,
+                revision: from.i64()?,
+                compact: from.i64()?,
+                head: from.i64()?,
             }),
             _ => return Err(BadNote),
         })

@@ -9,7 +9,7 @@ use state::{Kind, MemberRole};
 use wire::{ApiError, Code, Method, Status, etcdserverpb as pb, health};
 
 use super::Shard;
-use super::hash::HashKind;
+use super::hash::{HashKind, hash_reply};
 use super::kv::decode;
 use super::points::Point;
 use super::reads::Purpose;
@@ -173,6 +173,7 @@ impl Shard {
             Answer::Status(reply) => pb::StatusResponse { header, ..*reply }.encode_to_vec(),
             Answer::Alarms(alarms) => pb::AlarmResponse { header, alarms }.encode_to_vec(),
             Answer::Done => return self.checkpoint_for(call),
+            Answer::Hash(hash) => hash_reply(self.header(), hash).encode_to_vec(),
             Answer::KeptAlive { .. } | Answer::Snapshot(_) => {
                 unreachable!("renewals and snapshots belong to streams")
             }

@@ -20,10 +20,12 @@ use wire::{ApiError, etcdserverpb as pb, mvccpb};
 
 use super::crc::{Joiner, Run};
 use super::reply::{full_header, message_of};
+use super::stage::Presence;
 use super::walk::{Course, Piece, Walk};
 use super::walks::Errand;
 use super::{Shard, ShardEffect};
-use crate::message::CallId;
+use crate::corruption::HashAt;
+use crate::message::{CallId, HashWant, ToLeader};
 
 /// Changes hashed in one turn.
 const TURN_PIECES: usize = 2048;
@@ -37,14 +39,40 @@ pub enum HashKind {
     Whole,
     /// `HashKV`, at a revision; 0 for the newest.
     At(i64),
+    /// Of the history that a compaction takes away.
+    Compaction {
+        /// Compacted to here.
+        revision: i64,
+        /// The compact revision before.
+        compact: i64,
+    },
 }
 
-/// A call that wants a hash.
+/// Who wants a hash.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Whose {
+    /// A call.
+    Call(CallId),
+    /// The leader machine, by its number.
+    Leader(u64),
+}
+
+impl Whose {
+    /// The call.
+    pub fn call(self) -> Option<CallId> {
+        match self {
+            Whose::Call(call) => Some(call),
+            Whose::Leader(_) => None,
+        }
+    }
+}
+
+/// Somebody wants a hash.
 #[derive(Clone, Copy, Debug)]
 pub struct HashAsk {
-    /// Whose.
-    pub call: CallId,
-    /// Which method.
+    /// Who.
+    pub whose: Whose,
+    /// Which.
     pub kind: HashKind,
     /// The store's revision when it was confirmed.
     pub head: i64,
@@ -115,9 +143,14 @@ impl HashJob {
         }
     }
 
-    /// Whose.
-    pub fn call(&self) -> CallId {
-        self.ask.call
+    /// Whose call it is for.
+    pub fn call(&self) -> Option<CallId> {
+        self.ask.whose.call()
+    }
+
+    /// Whether it reads what is about to be compacted away.
+    pub fn needs_pin(&self) -> bool {
+        matches!(self.ask.kind, HashKind::Compaction { .. })
     }
 
     fn course(&self) -> Course {
@@ -210,7 +243,37 @@ impl Shard {
         if self.hash_queue.len() >= WAITING_MAX {
             return self.fail(call, ApiError::TooManyRequests);
         }
-        self.hash_queue.push_back(HashAsk { call, kind, head });
+        self.hash_queue.push_back(HashAsk { whose: Whose::Call(call), kind, head });
+    }
+
+    /// The leader machine wants a hash of what this member has.
+    pub(super) fn hash_for_leader(&mut self, number: u64, want: HashWant) {
+        let whose = Whose::Leader(number);
+        if self.hash_queue.len() >= WAITING_MAX || self.store != Presence::Open {
+            return self.no_hash(whose, ApiError::TooManyRequests);
+        }
+        let head = self.facts.revision;
+        match want {
+            HashWant::At(revision) => {
+                let kind = HashKind::At(revision);
+                self.hash_queue.push_back(HashAsk { whose, kind, head });
+            }
+            // What it reads goes away with the next checkpoint but one: it cannot wait.
+            HashWant::Compaction { revision, compact } => {
+                let kind = HashKind::Compaction { revision, compact };
+                self.hash_queue.push_front(HashAsk { whose, kind, head });
+            }
+        }
+    }
+
+    fn no_hash(&mut self, whose: Whose, error: ApiError) {
+        match whose {
+            Whose::Call(call) => self.fail(call, error),
+            Whose::Leader(number) => {
+                let message = ToLeader::Hashed { number, result: Err(error) };
+                self.out.push_back(ShardEffect::ToLeader(message));
+            }
+        }
     }
 
     /// Begins the next hash if none is under way.
@@ -226,13 +289,17 @@ impl Shard {
         let revision = match ask.kind {
             HashKind::Whole | HashKind::At(0) => ask.head,
             HashKind::At(asked) => asked,
+            HashKind::Compaction { revision, compact } => {
+                let job = HashJob::new(ask, revision, compact);
+                return self.start_walk(job.course(), Errand::Hash(Box::new(job)));
+            }
         };
         let compact = self.facts.compact_revision;
         if revision > ask.head {
-            return self.fail(ask.call, ApiError::FutureRevision);
+            return self.no_hash(ask.whose, ApiError::FutureRevision);
         }
         if revision < compact {
-            return self.fail(ask.call, ApiError::Compacted);
+            return self.no_hash(ask.whose, ApiError::Compacted);
         }
         let job = HashJob::new(ask, revision, compact);
         self.start_walk(job.course(), Errand::Hash(Box::new(job)));
@@ -240,24 +307,45 @@ impl Shard {
 
     /// Its point was compacted away on the way: the hash of what is left is begun.
     pub(super) fn hash_compacted(&mut self, job: &HashJob) {
-        self.start_hash(job.ask);
+        match job.needs_pin() {
+            true => self.no_hash(job.ask.whose, ApiError::Compacted),
+            false => self.start_hash(job.ask),
+        }
     }
 
     /// The hash is there.
     pub(super) fn hashed(&mut self, job: &HashJob) {
-        let header = wire::encode::Header { revision: job.ask.head, ..self.header() };
-        let (header, hash) = (Some(full_header(header)), job.total.sum);
-        let message = match job.ask.kind {
-            HashKind::Whole => pb::HashResponse { header, hash }.encode_to_vec(),
-            HashKind::At(_) => pb::HashKvResponse {
-                header,
-                hash,
-                compact_revision: job.compact,
-                hash_revision: job.revision,
-            }
-            .encode_to_vec(),
+        let hash = HashAt {
+            hash: job.total.sum,
+            revision: job.revision,
+            compact: job.compact,
+            head: job.ask.head,
         };
-        self.out.push_back(ShardEffect::Reply { call: job.ask.call, message: message.into() });
+        let call = match job.ask.whose {
+            Whose::Call(call) => call,
+            Whose::Leader(number) => {
+                let message = ToLeader::Hashed { number, result: Ok(hash) };
+                return self.out.push_back(ShardEffect::ToLeader(message));
+            }
+        };
+        let reply = hash_reply(self.header(), hash);
+        let message = match job.ask.kind {
+            HashKind::Whole => {
+                pb::HashResponse { header: reply.header, hash: reply.hash }.encode_to_vec()
+            }
+            HashKind::At(_) | HashKind::Compaction { .. } => reply.encode_to_vec(),
+        };
+        self.out.push_back(ShardEffect::Reply { call, message: message.into() });
+    }
+}
+
+/// A hash in the words of the API.
+pub(super) fn hash_reply(header: wire::encode::Header, hash: HashAt) -> pb::HashKvResponse {
+    pb::HashKvResponse {
+        header: Some(full_header(wire::encode::Header { revision: hash.head, ..header })),
+        hash: hash.hash,
+        compact_revision: hash.compact,
+        hash_revision: hash.revision,
     }
 }
 

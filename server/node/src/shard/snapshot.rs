@@ -183,6 +183,7 @@ impl Shard {
             | Answer::Downgrade(_)
             | Answer::Status(_)
             | Answer::Alarms(_)
+            | Answer::Hash(_)
             | Answer::Done => unreachable!("a snapshot was asked for"),
         }
     }

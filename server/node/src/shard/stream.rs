@@ -191,6 +191,7 @@ impl Shard {
             | Answer::Status(_)
             | Answer::Alarms(_)
             | Answer::Snapshot(_)
+            | Answer::Hash(_)
             | Answer::Done => unreachable!("a renewal was asked for"),
         }
         true

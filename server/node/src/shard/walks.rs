@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use base::SliceId;
 use slice::{PinId, PinTooLate, ReadResult};
 
-use super::hash::{HashJob, Turn};
+use super::hash::{HashJob, Turn, Whose};
 use super::pins::Holder;
 use super::ship::ShipJob;
 use super::snapshot::SnapshotJob;
@@ -77,7 +77,7 @@ impl Walks {
 impl Errand {
     fn call(&self) -> Option<CallId> {
         match self {
-            Errand::Hash(job) => Some(job.call()),
+            Errand::Hash(job) => job.call(),
             Errand::Snapshot(job) => Some(job.call()),
             Errand::Ship(_) => None,
         }
@@ -85,20 +85,20 @@ impl Errand {
 }
 
 impl Shard {
-    /// Begins a walk over all keys. Hashes begin anew when a compaction passes them; for the others
-    /// the past is kept.
+    /// Begins a walk over all keys. Most hashes begin anew when a compaction passes them; for the
+    /// others the past is kept.
     pub(super) fn start_walk(&mut self, course: Course, errand: Errand) {
         let slices: Vec<SliceId> = self.config.partition.key_slices().collect();
         let walk = Walk::new(course, &slices);
         self.walks.next += 1;
         let id = WalkId(self.walks.next);
         let hold = match &errand {
-            Errand::Hash(_) => Hold::None,
-            Errand::Snapshot(_) | Errand::Ship(_) => Hold::Asked,
+            Errand::Hash(job) if !job.needs_pin() => Hold::None,
+            Errand::Hash(_) | Errand::Snapshot(_) | Errand::Ship(_) => Hold::Asked,
         };
         self.walks.by_id.insert(id, Walking { walk, errand, hold, pin: None });
         if hold == Hold::Asked {
-            let lowest = course.rows_at.map_or(course.from - 1, |at| at.main);
+            let lowest = course.rows_at.map_or(i64::MAX, |at| at.main).min(course.from - 1);
             let pin = self.pin(Holder::Walk(id), lowest);
             // Else it was too late.
             if let Some(walking) = self.walks.by_id.get_mut(&id) {
@@ -137,7 +137,7 @@ impl Shard {
     /// The client of a call left.
     pub(super) fn forget_walk(&mut self, call: CallId) {
         self.end_walks(|errand| errand.call() == Some(call));
-        self.hash_queue.retain(|ask| ask.call != call);
+        self.hash_queue.retain(|ask| ask.whose != Whose::Call(call));
     }
 
     /// Works on every walk, and begins hashes that wait.
@@ -218,10 +218,10 @@ impl Shard {
     /// The member stops: hashes are told here, snapshots as the streams that they are.
     pub(super) fn stop_walks(&mut self, error: &wire::ApiError) {
         let calls = self.walks.by_id.values().filter_map(|walking| match &walking.errand {
-            Errand::Hash(job) => Some(job.call()),
+            Errand::Hash(job) => job.call(),
             Errand::Snapshot(_) | Errand::Ship(_) => None,
         });
-        let waiting = self.hash_queue.iter().map(|ask| ask.call);
+        let waiting = self.hash_queue.iter().filter_map(|ask| ask.whose.call());
         let error = wire::Status::from(error.clone());
         let fail = |call| ShardEffect::Fail { call, error: error.clone() };
         self.out.extend(calls.chain(waiting).map(fail));

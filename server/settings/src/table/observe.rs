@@ -53,10 +53,8 @@ pub(super) const ROWS: &[Row] = &[
     row(T, "distributed-tracing-sampling-rate", Kind::Signed, "0", "Samples in a million.")
         .within(0, 1_000_000)
         .not_yet(SPANS),
-    row(F, "corrupt-check-time", Kind::Span, "0s", "Gap of comparing members' data (0: never).")
-        .not_yet("the periodic comparison of members"),
-    row(F, "compact-hash-check-time", Kind::Span, "1m", "Gap of comparing compaction hashes.")
-        .no_meaning("the feature gate CompactHashCheck is not there"),
+    row(F, "corrupt-check-time", Kind::Span, "0s", "Gap of comparing members' data (0: never)."),
+    row(F, "compact-hash-check-time", Kind::Span, "1m", "Gap of comparing compaction hashes."),
     row(F, "compaction-batch-limit", Kind::Signed, "0", "Revisions in one batch of compaction.")
         .no_meaning(WHOLE_SEGMENTS),
     row(F, "compaction-sleep-interval", Kind::Span, "0s", "Pause between two such batches.")

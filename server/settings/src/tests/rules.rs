@@ -132,8 +132,9 @@ fn errors_after_validation_have_two_lines() {
 
 #[test]
 fn what_this_build_cannot_do_stops_the_start_and_names_every_flag() {
-    let error = refused(&["--cert-file=a", "--enable-v2", "--experimental-initial-corrupt-check"]);
-    for word in ["--cert-file", "--enable-v2", "InitialCorruptCheck", "does not have that yet"] {
+    let error =
+        refused(&["--cert-file=a", "--enable-v2", "--experimental-enable-lease-checkpoint"]);
+    for word in ["--cert-file", "--enable-v2", "LeaseCheckpoint", "does not have that yet"] {
         assert!(error.contains(word), "{error}");
     }
     for argv in [

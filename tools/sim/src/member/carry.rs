@@ -5,9 +5,10 @@
 
 use std::time::Duration;
 
-use base::{FileId, IoRequest, IoResult};
-use bytes::BytesMut;
+use base::{ChangeKind, FileId, IoRequest, IoResult};
+use bytes::{Bytes, BytesMut};
 use node::leader::Report;
+use node::message::ApplyBatch;
 use node::{LeaderEffect, LeaderEvent, ShardEffect, ShardEvent, ShardId, ToLeader, ToShard};
 
 use wal::{HEADER_BYTES, Header, Record};
@@ -47,6 +48,7 @@ impl Member {
         match effect {
             LeaderEffect::ToShard { shard, message } => {
                 self.overhear(shard, &message);
+                let message = self.distorted(message);
                 let happening = Happening::ToShard(shard, message);
                 self.post(Machine::Leader, Machine::Shard(shard), happening);
             }
@@ -66,6 +68,24 @@ impl Member {
             LeaderEffect::Report(report) => self.said.reports.push(report),
         }
         Ok(())
+    }
+
+    /// What the store is told, if it is to hold something else than others'.
+    fn distorted(&self, message: ToShard) -> ToShard {
+        let ToShard::Apply(batch) = &message else { return message };
+        if self.planted != Planted::OtherValues {
+            return message;
+        }
+        let mut changes = batch.changes.clone();
+        for change in &mut changes {
+            if let ChangeKind::Put { value, .. } = &mut change.kind {
+                *value = Bytes::from_static(b"other");
+            }
+        }
+        let ApplyBatch { seq, revision, compact, checkpoint, .. } = **batch;
+        let meta = batch.meta.clone();
+        let batch = ApplyBatch { seq, revision, changes, meta, compact, checkpoint };
+        ToShard::Apply(batch.into())
     }
 
     /// What the leader decides is the same for every shard, so the first one's copy tells all.
@@ -152,6 +172,7 @@ impl Member {
             Planted::Nothing
             | Planted::AckBeforeDurable
             | Planted::ForgetSync
+            | Planted::OtherValues
             | Planted::ReadWithoutRound
             | Planted::ServeRemoved
             | Planted::PromoteBlindly

@@ -6,7 +6,8 @@
 use std::time::Duration;
 
 use base::Prng;
-use node::{CallId, Founding, Report, Restart};
+use node::{CallId, CheckNews, Founding, Report, Restart, VersionNews};
+use ringleader_sim::Planted;
 use ringleader_sim::harm;
 use ringleader_sim::plan::{Ending, Fault};
 use wal::Mark;
@@ -276,6 +277,19 @@ impl World {
                 self.leader = self.leader.max((term, leader));
                 self.agreement.leads(term, leader)
             }
+            Report::Version(VersionNews::TooOld { .. }) => {
+                Err(format!("member {id} is too old for its cluster"))
+            }
+            Report::Check(CheckNews::Inconsistent) => {
+                Err(format!("member {id} finds other data at its peers"))
+            }
+            Report::Alarm { member, .. } => {
+                self.blamed.insert(member);
+                match self.members.values().any(|one| one.planted == Planted::OtherValues) {
+                    true => Ok(()),
+                    false => Err(format!("member {id} hears that {member} has other data")),
+                }
+            }
             Report::Removed => self.removed(id),
             Report::Broken { what } => self.refused(id, &what),
             Report::NotForced { why } => Err(format!("member {id} cannot: {why}")),
@@ -298,6 +312,7 @@ impl World {
             | Report::Compacted { .. }
             | Report::NoSpace
             | Report::Version(_)
+            | Report::Check(_)
             | Report::DiskStuck { .. } => Ok(()),
         }
     }

@@ -83,7 +83,7 @@ fn hash(slices: u16, compact: i64, revision: i64) -> u32 {
     let of = |slice: SliceId| -> Vec<Record> {
         script().into_iter().filter(|record| partition.slice_of(&record.key) == slice).collect()
     };
-    let ask = HashAsk { call: CallId(1), kind: HashKind::At(revision), head: 14 };
+    let ask = HashAsk { whose: Whose::Leader(1), kind: HashKind::At(revision), head: 14 };
     let mut job = HashJob::new(ask, revision, compact);
     let ids: Vec<SliceId> = partition.key_slices().collect();
     let mut walk = Walk::new(job.course(), &ids);
