@@ -112,6 +112,13 @@ class Cluster:
         for number in range(1, size + 1):
             self.founders.append(kind(self, f"m{number}", f"{self.home}/m{number}"))
         self.members = list(self.founders)
+        self.options = options
+
+    def sister(self, flags):
+        """Another cluster of three, with these flags besides."""
+        sister = Cluster(self.options, 3)
+        sister.flags += flags
+        return sister
 
     def start(self):
         for member in self.members:

@@ -36,7 +36,8 @@ impl Leader {
             | Question::Alarms { .. }
             | Question::AlarmsHere { .. }
             | Question::Snapshot
-            | Question::Checkpoint => Ok(()),
+            | Question::Checkpoint
+            | Question::Hash { .. } => Ok(()),
         };
         allowed.err()
     }

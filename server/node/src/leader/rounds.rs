@@ -95,7 +95,7 @@ impl Rounds {
     pub fn forget(&mut self, asker: Asker) {
         let waits = |waiter: &Waiter| match waiter {
             Waiter::Ask { asker: asked, .. } => *asked != asker,
-            Waiter::Read { .. } => true,
+            Waiter::Read { .. } | Waiter::Check => true,
         };
         self.gathering.retain(waits);
         if let Some(round) = &mut self.in_flight {
