@@ -148,6 +148,11 @@ impl HashJob {
         self.ask.whose.call()
     }
 
+    /// The compact revision that the hash counts from.
+    pub fn compact(&self) -> i64 {
+        self.compact
+    }
+
     /// Whether it reads what is about to be compacted away.
     pub fn needs_pin(&self) -> bool {
         matches!(self.ask.kind, HashKind::Compaction { .. })

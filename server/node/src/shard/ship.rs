@@ -36,6 +36,11 @@ impl ShipJob {
         self.transfer
     }
 
+    /// The compact revision of what is sent.
+    pub fn compact(&self) -> i64 {
+        self.writer.cut().compact_revision
+    }
+
     /// Another piece may go.
     pub fn allow(&mut self) {
         self.allowed += 1;

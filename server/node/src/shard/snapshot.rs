@@ -73,6 +73,11 @@ impl SnapshotJob {
         self.call
     }
 
+    /// The compact revision of what is sent.
+    pub fn compact(&self) -> i64 {
+        self.cut().compact_revision
+    }
+
     fn cut(&self) -> &Arc<SnapshotCut> {
         self.writer.cut()
     }

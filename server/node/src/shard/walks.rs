@@ -82,6 +82,16 @@ impl Errand {
             Errand::Ship(_) => None,
         }
     }
+
+    /// The compact revision as of which it reads. That is what must be kept, and nothing older can
+    /// be: histories may have followed to there, and who asks for more always comes too late.
+    fn compact(&self) -> i64 {
+        match self {
+            Errand::Hash(job) => job.compact(),
+            Errand::Snapshot(job) => job.compact(),
+            Errand::Ship(job) => job.compact(),
+        }
+    }
 }
 
 impl Shard {
@@ -96,10 +106,10 @@ impl Shard {
             Errand::Hash(job) if !job.needs_pin() => Hold::None,
             Errand::Hash(_) | Errand::Snapshot(_) | Errand::Ship(_) => Hold::Asked,
         };
+        let past = errand.compact().max(0);
         self.walks.by_id.insert(id, Walking { walk, errand, hold, pin: None });
         if hold == Hold::Asked {
-            let lowest = course.rows_at.map_or(i64::MAX, |at| at.main).min(course.from - 1);
-            let pin = self.pin(Holder::Walk(id), lowest);
+            let pin = self.pin(Holder::Walk(id), past);
             // Else it was too late.
             if let Some(walking) = self.walks.by_id.get_mut(&id) {
                 walking.pin = Some(pin);
