@@ -37,6 +37,7 @@ pub fn tell(who: Identity, news: &CheckNews) {
         }
         CheckNews::Inconsistent => {
             let error = format!("{:x} found data inconsistency with peers", who.member_id);
+            journal::error!("checkInitialHashKV failed", "error" => error.as_str());
             journal::warn!("failed to start etcd", "error" => error.as_str());
             journal::fatal!("discovery failed", "error" => error.as_str());
         }

@@ -27,6 +27,8 @@ pub enum Planted {
     AddBlindly,
     /// A store takes in other values than the log gave it.
     OtherValues,
+    /// A peer that asks is told another hash than that of the store.
+    HashWrongly,
 }
 
 /// What holds for all lives of the member.

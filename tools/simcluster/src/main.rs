@@ -8,8 +8,8 @@
 //! ringleader-simcluster ... --verbose       a line for each seed
 //! ringleader-simcluster 217 --tell          what happens, as it happens; --tell-all: every note
 //! ringleader-simcluster ... --jobs 4        so many at once; 2 if nothing is said
-//! ringleader-simcluster ... --plant votes   with a bug: votes, reads, flushes, outcast, learner or
-//!                                           quorum
+//! ringleader-simcluster ... --plant votes   with a bug: votes, reads, flushes, hash, outcast, learner
+//!                                           or quorum
 //! ```
 
 use std::cell::Cell;
@@ -46,7 +46,7 @@ fn main() -> ExitCode {
             eprintln!(
                 "{text}\nusage: ringleader-simcluster SEED | --seeds A..B [--verbose] [--jobs N] \
                  [--plain] [--tell | --tell-all] \
-                 [--plant votes|reads|flushes|outcast|learner|quorum]"
+                 [--plant votes|reads|flushes|hash|outcast|learner|quorum]"
             );
             return ExitCode::from(2);
         }
@@ -205,6 +205,7 @@ fn planted(name: &str) -> Result<Planted, String> {
         "votes" => Ok(Planted::ForgetVote),
         "reads" => Ok(Planted::ReadWithoutRound),
         "flushes" => Ok(Planted::AckBeforeDurable),
+        "hash" => Ok(Planted::HashWrongly),
         "outcast" => Ok(Planted::ServeRemoved),
         "learner" => Ok(Planted::PromoteBlindly),
         "quorum" => Ok(Planted::AddBlindly),

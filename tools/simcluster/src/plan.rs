@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use base::Prng;
 use node::Reconfig;
-use node::leader::checks::CheckPolicy;
+use node::leader::checks::{AtStart, CheckPolicy};
 use ringleader_sim::plan::Pace;
 
 /// Something that goes wrong.
@@ -218,6 +218,22 @@ impl Shape {
             self.drill = Some(*dice.pick(&[Drill::Leave, Drill::Move, Drill::Stuck]));
             self.hiccup_max = Duration::from_millis(10);
         }
+        self.checks = checks(dice);
+    }
+}
+
+/// Half of these clusters compare their members, far more often than any operator would.
+fn checks(dice: &mut Prng) -> CheckPolicy {
+    if dice.chance(500) {
+        return CheckPolicy::OFF;
+    }
+    let gap = |dice: &mut Prng| {
+        dice.chance(700).then(|| Duration::from_millis(*dice.pick(&[200, 1000, 5000])))
+    };
+    CheckPolicy {
+        at_start: if dice.chance(500) { AtStart::Compare } else { AtStart::Serve },
+        every: gap(dice),
+        compactions_every: gap(dice),
     }
 }
 

@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use node::leader::checks::CheckPolicy;
 use ringleader_simcluster::plan::{Scope, Shape, Trouble};
 use ringleader_simcluster::{Planted, Voice, run, run_shaped};
 
@@ -39,6 +40,29 @@ fn a_forgotten_vote_is_caught() {
         shape.troubles = vec![Trouble::Rivals];
     };
     assert!(caught_by(Planted::ForgetVote, 1..200, shape).is_some());
+}
+
+#[test]
+fn a_comparison_that_is_wrong_is_caught() {
+    // All stores are equal, so whoever is blamed is blamed for nothing.
+    const OFTEN: Option<Duration> = Some(Duration::from_millis(300));
+    let now = |shape: &mut Shape| {
+        shape.members = 3;
+        shape.checks = CheckPolicy { every: OFTEN, ..CheckPolicy::OFF };
+    };
+    let compactions = |shape: &mut Shape| {
+        shape.members = 3;
+        shape.checks = CheckPolicy { compactions_every: OFTEN, ..CheckPolicy::OFF };
+    };
+    let shapes: [fn(&mut Shape); 2] = [now, compactions];
+    for shape in shapes {
+        let what = (1..30).find_map(|seed| {
+            let run = run_shaped(seed, Scope::Plain, Planted::HashWrongly, Voice::Silent, shape);
+            run.err().map(|failure| failure.to_string())
+        });
+        let what = what.expect("nobody is blamed");
+        assert!(what.contains("has other data"), "{what}");
+    }
 }
 
 #[test]

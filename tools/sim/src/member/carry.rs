@@ -7,9 +7,13 @@ use std::time::Duration;
 
 use base::{ChangeKind, FileId, IoRequest, IoResult};
 use bytes::{Bytes, BytesMut};
+use node::corruption::HashAt;
 use node::leader::Report;
 use node::message::ApplyBatch;
-use node::{LeaderEffect, LeaderEvent, ShardEffect, ShardEvent, ShardId, ToLeader, ToShard};
+use node::peer::PeerAnswer;
+use node::{
+    LeaderEffect, LeaderEvent, PeerNote, ShardEffect, ShardEvent, ShardId, ToLeader, ToShard,
+};
 
 use wal::{HEADER_BYTES, Header, Record};
 
@@ -55,7 +59,7 @@ impl Member {
             LeaderEffect::Io { op, request } => return self.submit(Owner::Leader(op), request),
             LeaderEffect::Report(Report::Broken { what }) => return Err(End::Broken(what)),
             LeaderEffect::Send { to, note } => {
-                self.said.sent.push((to, note));
+                self.said.sent.push((to, self.distorted_note(note)));
                 self.sends += 1;
                 if matches!(self.ending, Ending::Sends(last) if last <= self.sends) {
                     return Err(End::Crash);
@@ -86,6 +90,19 @@ impl Member {
         let meta = batch.meta.clone();
         let batch = ApplyBatch { seq, revision, changes, meta, compact, checkpoint };
         ToShard::Apply(batch.into())
+    }
+
+    /// What a peer is told, if it is to be told a wrong hash.
+    fn distorted_note(&self, note: PeerNote) -> PeerNote {
+        match note {
+            PeerNote::Answer { number, answer: PeerAnswer::Hash(hash) }
+                if self.planted == Planted::HashWrongly =>
+            {
+                let answer = PeerAnswer::Hash(HashAt { hash: !hash.hash, ..hash });
+                PeerNote::Answer { number, answer }
+            }
+            note => note,
+        }
     }
 
     /// What the leader decides is the same for every shard, so the first one's copy tells all.
@@ -173,6 +190,7 @@ impl Member {
             | Planted::AckBeforeDurable
             | Planted::ForgetSync
             | Planted::OtherValues
+            | Planted::HashWrongly
             | Planted::ReadWithoutRound
             | Planted::ServeRemoved
             | Planted::PromoteBlindly
