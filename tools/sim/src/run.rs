@@ -205,13 +205,17 @@ impl Run {
         if let Some(Failed { kind, error, .. }) = ignored {
             return Err(format!("{kind:?} failed ({error:?}), and the member went on"));
         }
+        self.lose_power(fault);
+        self.summary.checkpoints = self.known().map_or(0, |manifest| manifest.generation);
+        Ok((end, failed))
+    }
+
+    fn lose_power(&mut self, fault: Fault) {
         let misdirect = matches!(fault, Fault::Misdirected).then(|| self.disk.writes_in_flight());
         self.disk.crash(&mut self.dice);
         if let Some(writes) = misdirect {
             self.misdirect(writes);
         }
-        self.summary.checkpoints = self.known().map_or(0, |manifest| manifest.generation);
-        Ok((end, failed))
     }
 
     fn known(&self) -> Option<Manifest> {

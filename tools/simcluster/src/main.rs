@@ -8,8 +8,8 @@
 //! ringleader-simcluster ... --verbose       a line for each seed
 //! ringleader-simcluster 217 --tell          what happens, as it happens; --tell-all: every note
 //! ringleader-simcluster ... --jobs 4        so many at once; 2 if nothing is said
-//! ringleader-simcluster ... --plant votes   with a bug: votes, reads, flushes, hash, outcast, learner
-//!                                           or quorum
+//! ringleader-simcluster ... --plant votes   with a bug: votes, reads, flushes, hash, outcast,
+//!                                           learner or quorum
 //! ```
 
 use std::cell::Cell;
