@@ -154,7 +154,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Http2<S> {
                 match self.h2.poll_accept(context) {
                     Poll::Ready(Some(Ok((request, respond)))) => {
                         self.newest = request.body().stream_id().as_u32();
-                        accept::accept(seat, request, respond);
+                        accept::accept(seat, self.newest, request, respond);
                     }
                     Poll::Ready(Some(Err(error))) => return Some(self.broken(seat, &error)),
                     Poll::Ready(None) => return Some(Turn::Close),
