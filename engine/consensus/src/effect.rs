@@ -57,6 +57,9 @@ pub enum Event {
     /// A snapshot as of this index is on its way to a peer, which will need the entries after it:
     /// they stay in memory as far as that is bounded at all. `None` when none is.
     Keep(Option<u64>),
+    /// Tell this peer now how far the group has committed, if it was not told and this member
+    /// leads. See [`crate::Consensus::untold`].
+    TellCommit(u64),
     /// Stand for election now: a member that is alone need not wait for a timeout.
     Campaign,
     /// Hand leadership to this peer.

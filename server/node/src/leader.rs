@@ -345,6 +345,8 @@ pub struct Leader {
     /// When a stuck disk last made this member give up leadership.
     handed_over: Instant,
     next_tick: Instant,
+    /// Since when a peer does not know how far the group has committed.
+    untold_since: Option<Instant>,
     store: BTreeMap<ShardId, StoreSize>,
     stopping: bool,
     stopped: bool,
@@ -415,6 +417,7 @@ impl Leader {
             gone: BTreeSet::new(),
             handed_over: now,
             next_tick: now,
+            untold_since: None,
             store: BTreeMap::new(),
             stopping: false,
             stopped: false,
@@ -511,6 +514,7 @@ impl Leader {
         self.flush_log(now);
         self.begin_due_checkpoint(now);
         self.send_batch();
+        self.note_untold(now);
         self.finish_leaving(now);
         self.finish_stop();
     }

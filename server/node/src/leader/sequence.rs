@@ -122,12 +122,15 @@ pub fn options(_config: &LeaderConfig, dice: &mut Prng) -> SequencerOptions {
 
 impl Leader {
     /// Entries that the group has committed.
-    pub(super) fn take_committed(&mut self, entries: Vec<Entry>) {
+    pub(super) fn take_committed(&mut self, now: Instant, entries: Vec<Entry>) {
         for entry in entries {
             let commands = match entry.kind {
                 EntryKind::Normal if entry.data.is_empty() => VecDeque::new(),
                 EntryKind::Normal => match CommandBatch::decode(&entry.data) {
-                    Ok(batch) => batch.commands.into(),
+                    Ok(batch) => {
+                        self.tell_origins(now, &batch);
+                        batch.commands.into()
+                    }
                     Err(error) => {
                         let what = format!(
                             "log entry {} cannot be understood ({error:?}): it was written by a \

@@ -49,6 +49,7 @@ impl Leader {
         if now.since(self.flushes.last_flush()) >= SEAL_AFTER {
             self.writer().seal();
         }
+        self.tell_commits(now);
         self.forget_forwards(now);
         self.introduce(now);
         self.resend_parts(now);
@@ -82,6 +83,7 @@ impl Leader {
             self.checkpoints.poll_deadline(),
             self.rounds.poll_deadline(),
             self.leave_deadline(),
+            self.telling_deadline(),
         ];
         deadlines.into_iter().flatten().min()
     }
