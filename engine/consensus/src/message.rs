@@ -18,10 +18,10 @@ const NOTICE: &[u8] = b"c";
 pub struct BadMessage;
 
 impl PeerMessage {
-    /// Its bytes.
-    pub fn encode(&self) -> Bytes {
-        let bytes = self.0.write_to_bytes().expect("a message that was built has no missing field");
-        bytes.into()
+    /// Its bytes, behind whatever is there.
+    pub fn encode(&self, to: &mut Vec<u8>) {
+        to.reserve_exact(self.0.compute_size() as usize);
+        self.0.write_to_vec(to).expect("a message that was built has no missing field");
     }
 
     /// Reads bytes of a peer. Entries stay views of the same memory.
@@ -141,7 +141,9 @@ mod tests {
         let entry = raft::eraftpb::Entry { data, ..raft::eraftpb::Entry::default() };
         message.mut_entries().push(entry);
         let message = PeerMessage(message);
-        let bytes = message.encode();
+        let mut bytes = vec![];
+        message.encode(&mut bytes);
+        let bytes = Bytes::from(bytes);
         assert_eq!(PeerMessage::decode(&bytes), Ok(message));
         let mut prng = Prng::from_seed(5);
         for _ in 0..5000 {

@@ -236,7 +236,9 @@ impl Cluster {
             }
             return;
         }
-        let message = PeerMessage::decode(&message.encode()).unwrap();
+        let mut bytes = vec![];
+        message.encode(&mut bytes);
+        let message = PeerMessage::decode(&bytes.into()).unwrap();
         self.event(to as usize - 1, Event::Received(message));
     }
 
