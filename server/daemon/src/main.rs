@@ -9,6 +9,7 @@ mod core;
 mod gate;
 mod inside;
 mod lease_pages;
+mod letter;
 mod links;
 mod looks;
 mod mesh;
@@ -24,6 +25,7 @@ mod seat;
 mod service;
 mod setup;
 mod tally;
+mod vigil;
 mod wake;
 
 fn main() {

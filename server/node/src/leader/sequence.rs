@@ -150,6 +150,11 @@ impl Leader {
         }
     }
 
+    /// Whether nothing new is proposed before a shard has said how far it has come.
+    pub fn is_held_up(&self) -> bool {
+        !self.sequence.has_room()
+    }
+
     /// Decides what can be decided. True if anything was.
     pub(super) fn run_sequence(&mut self, now: Instant) -> bool {
         let mut any = false;
