@@ -15,9 +15,9 @@
 //!  others            1  200     what a hop costs: a hundred idle connections, a fifth of a core
 //! ```
 //!
-//! With weights of 75 and 50 a hundred connections were dealt 42 to 58 before any had asked anything;
-//! on three members that share two processors every put then went through a hop in one of two
-//! cases, and woke two threads.
+//! With weights of 75 and 50 a hundred connections were dealt 42 to 58 before any had asked
+//! anything; on three members that share two processors every put then went through a hop in one of
+//! two cases, and woke two threads.
 //!
 //! The lowest score takes the connection; of equals, the lowest core.
 
