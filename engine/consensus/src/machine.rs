@@ -8,7 +8,7 @@ use base::Instant;
 use bytes::Bytes;
 use raft::eraftpb::{self, MessageType};
 use raft::{ProgressState, RawNode, SnapshotStatus, StateRole};
-use wal::{Entry, Mark, Urgency};
+use wal::{Entry, EntryKind, Mark, Urgency};
 
 use crate::change::{self, BadChange, MemberChange};
 use crate::config::{Config, KEPT_BYTES_MAX, Start};
@@ -375,6 +375,11 @@ impl Consensus {
         if mark.is_some() || !entries.is_empty() || hard_state.is_some() {
             let persist = Persist { number, mark, entries, hard_state, urgency };
             self.effects.push_back(Effect::Persist(persist));
+        }
+        if apply.iter().any(|entry| entry.kind != EntryKind::Normal) {
+            // It may remove this member, which then says nothing any more; without its vote the
+            // others could be too few to find out that they are enough.
+            self.untold().into_iter().for_each(|peer| self.tell_commit(peer));
         }
         if !apply.is_empty() {
             self.effects.push_back(Effect::Apply(apply));

@@ -295,6 +295,20 @@ fn a_leader_that_is_removed_steps_down_and_its_disk_may_still_report() {
     assert!(!drain(&mut pair[0]).iter().any(|effect| matches!(effect, Effect::Apply(_))));
 }
 
+/// The two hold a majority of two only together, until the change is known to be committed.
+#[test]
+fn a_leader_that_is_removed_has_told_the_others_so() {
+    let group = Start::founding(Membership::of_voters([1, 2]));
+    let mut pair = [Consensus::new(config(1), group.clone()), Consensus::new(config(2), group)];
+    pair[0].handle(NOW, Event::Campaign);
+    let _ = exchange(&mut pair, usize::MAX);
+    pair[0].propose_change(MemberChange::Remove(1), Bytes::new()).unwrap();
+    let _ = exchange(&mut pair, usize::MAX);
+    for member in &pair {
+        assert_eq!(member.status().membership, Membership::of_voters([2]));
+    }
+}
+
 /// Three members whose disks and network are instant.
 struct Trio {
     members: Vec<Consensus>,
