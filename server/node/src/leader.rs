@@ -347,6 +347,8 @@ pub struct Leader {
     next_tick: Instant,
     /// Since when a peer does not know how far the group has committed.
     untold_since: Option<Instant>,
+    /// Members whose clients wait for a batch that was committed in this turn.
+    awaited_at: BTreeSet<u64>,
     store: BTreeMap<ShardId, StoreSize>,
     stopping: bool,
     stopped: bool,
@@ -418,6 +420,7 @@ impl Leader {
             handed_over: now,
             next_tick: now,
             untold_since: None,
+            awaited_at: BTreeSet::new(),
             store: BTreeMap::new(),
             stopping: false,
             stopped: false,
@@ -509,6 +512,7 @@ impl Leader {
         self.propose_changes(now);
         self.publish_if_due(now);
         self.ask_rounds(now);
+        self.tell_origins(now);
         self.drain_consensus(now);
         self.answer_ready(now);
         self.flush_log(now);

@@ -48,7 +48,7 @@ impl Leader {
             any = true;
             match effect {
                 Effect::Persist(persist) => self.persist(persist),
-                Effect::Apply(entries) => self.take_committed(now, entries),
+                Effect::Apply(entries) => self.take_committed(entries),
                 Effect::ReadReady { context, index } => self.rounds.confirmed(context.0, index),
                 Effect::ReadLost { context } => self.rounds.lost(context.0),
                 Effect::Role(role) => self.take_role(role.term, role.leader.unwrap_or(0)),

@@ -33,20 +33,27 @@ pub type HeardOf = BTreeMap<u64, Vec<String>>;
 const UNTOLD_MAX: Duration = Duration::from_millis(2);
 
 impl Leader {
-    /// A batch is committed: the members whose clients wait for it hear of that at once.
-    pub(super) fn tell_origins(&mut self, now: Instant, batch: &CommandBatch) {
+    /// A batch is committed: the members whose clients wait for it should hear of that.
+    pub(super) fn note_origins(&mut self, batch: &CommandBatch) {
         if !self.leads() {
             return;
         }
         let own = self.config.member_id;
-        let mut told = own;
+        let mut noted = own;
         for command in &batch.commands {
             let origin = command.origin.member;
             // Commands of one member stand side by side, as they came.
-            if origin != own && origin != told {
-                told = origin;
-                self.consensus().handle(now, Event::TellCommit(origin));
+            if origin != own && origin != noted {
+                noted = origin;
+                self.awaited_at.insert(origin);
             }
+        }
+    }
+
+    /// Tells them, at the end of a turn: those to whom an append went in this turn know it by that.
+    pub(super) fn tell_origins(&mut self, now: Instant) {
+        for origin in std::mem::take(&mut self.awaited_at) {
+            self.consensus().handle(now, Event::TellCommit(origin));
         }
     }
 

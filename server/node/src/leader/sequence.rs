@@ -122,13 +122,13 @@ pub fn options(_config: &LeaderConfig, dice: &mut Prng) -> SequencerOptions {
 
 impl Leader {
     /// Entries that the group has committed.
-    pub(super) fn take_committed(&mut self, now: Instant, entries: Vec<Entry>) {
+    pub(super) fn take_committed(&mut self, entries: Vec<Entry>) {
         for entry in entries {
             let commands = match entry.kind {
                 EntryKind::Normal if entry.data.is_empty() => VecDeque::new(),
                 EntryKind::Normal => match CommandBatch::decode(&entry.data) {
                     Ok(batch) => {
-                        self.tell_origins(now, &batch);
+                        self.note_origins(&batch);
                         batch.commands.into()
                     }
                     Err(error) => {
