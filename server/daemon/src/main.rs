@@ -24,11 +24,13 @@ mod run;
 mod seat;
 mod service;
 mod setup;
+mod sys;
 mod tally;
 mod vigil;
 mod wake;
 
 fn main() {
+    sys::keep_freed_memory();
     let argv: Vec<String> =
         std::env::args_os().skip(1).map(|word| word.to_string_lossy().into_owned()).collect();
     let settled = match setup::settle(&argv) {
