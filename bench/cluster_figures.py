@@ -34,10 +34,10 @@ import first_figures as figures  # noqa: E402
 
 MEMBERS = 3
 LOADS = (
-    figures.Load("put 256 B, 100 x 10, to the leader", "Put", 100, 10, 30_000),
-    figures.Load("put 256 B, 100 x 10, to a follower", "Put", 100, 10, 30_000),
-    figures.Load("put 256 B, one client, to the leader", "Put", 1, 1, 2_000),
-    figures.Load("put 256 B, one client, to a follower", "Put", 1, 1, 2_000),
+    figures.Load("put 256 B, 100 x 10, to the leader", "put", 100, 10, 30_000),
+    figures.Load("put 256 B, 100 x 10, to a follower", "put", 100, 10, 30_000),
+    figures.Load("put 256 B, one client, to the leader", "put", 1, 1, 2_000),
+    figures.Load("put 256 B, one client, to a follower", "put", 1, 1, 2_000),
 )
 
 
@@ -145,7 +145,7 @@ def chosen_loads(options):
              if not options.only or any(text in load.name for text in options.only)]
     if options.requests is None:
         return loads
-    return [figures.Load(load.name, load.method, load.connections, load.streams, options.requests)
+    return [figures.Load(load.name, load.request, load.connections, load.streams, options.requests)
             for load in loads]
 
 

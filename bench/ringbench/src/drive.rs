@@ -11,7 +11,7 @@ use measure::{Outcome, SeriesOutcome};
 
 use crate::flags::Common;
 use crate::load::{Load, compactor};
-use crate::net::resolve;
+use crate::net::{Scheme, resolve};
 use crate::run::{Counted, Crew, Job, Tally, User, Watched, machine};
 
 /// Runs a load once.
@@ -59,6 +59,14 @@ fn crew(common: &Common) -> Result<Crew, String> {
     if common.metrics {
         watched.extend(targets.iter().map(|target| Watched::Metrics(target.authority.clone())));
     }
+    let is_https = targets.iter().any(|target| target.scheme == Scheme::Https);
+    let trust = match common.trust.is_given() || is_https {
+        true => Some(common.trust.config()?),
+        false => None,
+    };
+    if trust.is_some() && common.metrics {
+        return Err("--metrics asks in the clear, which servers with TLS refuse: use --pid".into());
+    }
     let user = match &common.user {
         None => None,
         Some(text) => {
@@ -78,6 +86,7 @@ fn crew(common: &Common) -> Result<Crew, String> {
         cpus: common.cpus.clone(),
         spin: common.spin,
         seed: common.seed,
+        trust,
         dial_patience: common.dial_timeout,
         patience: common.timeout,
         watched,

@@ -8,6 +8,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum, value_parser};
 use measure::{Arrivals, Pace};
 
 use crate::load::{self, Load};
+use crate::net::TrustFlags;
 
 /// A load generator for etcd endpoints.
 #[derive(Parser, Debug)]
@@ -39,7 +40,7 @@ pub enum Task {
 /// What every load understands.
 #[derive(Args, Clone, Debug)]
 pub struct Common {
-    /// Who is asked: host:port or http://host:port, separated by commas
+    /// Who is asked: host:port, http://host:port or https://host:port, separated by commas
     #[arg(long, global = true, value_delimiter = ',', default_value = "127.0.0.1:2379")]
     pub endpoints: Vec<String>,
     /// Connections
@@ -88,6 +89,8 @@ pub struct Common {
     /// What the run is called in reports of several
     #[arg(long, global = true)]
     pub label: Option<String>,
+    #[command(flatten)]
+    pub trust: TrustFlags,
     #[command(flatten)]
     pub output: Output,
 }
@@ -254,6 +257,7 @@ mod tests {
             "range foo --limit 3 --count-only --prefix",
             "range foo --stream --keys-only --prefix",
             "range foo z --paginate",
+            "put --endpoints https://a --cacert ca --cert c --key k --insecure-skip-tls-verify",
             "txn-put --txn-ops 2 --key-space-size 3",
             "txn-mixed --rw-ratio 2 --end-key z --limit 1 --consistency l",
             "watch --streams 1 --watch-per-stream 2 --watched-key-total 3 --put-rate 4",

@@ -6,7 +6,10 @@ mod bell;
 mod link;
 mod pipe;
 mod stream;
+mod tls;
+mod trust;
 
-pub use address::{Target, resolve};
+pub use address::{Scheme, Target, resolve};
 pub use link::{Dialer, Link};
 pub use stream::{Incoming, Outgoing};
+pub use trust::TrustFlags;

@@ -103,8 +103,10 @@ impl Config {
             min_election_tick: self.election_ticks,
             max_election_tick: 2 * self.election_ticks,
             read_only_option: raft::ReadOnlyOption::Safe,
-            // Followers apply, and serve watches, as soon as they can.
-            skip_bcast_commit: false,
+            // A message to everybody at every commit, and an answer to each, doubled the messages
+            // of a lone write. The next append says it too; who must know sooner is told, see
+            // `Event::TellCommit`.
+            skip_bcast_commit: true,
             // Raft 0.7.0 puts entries into a message that waits without looking at the index that
             // the message follows if it has no entries yet. After a loss was reported they may
             // begin before it, and the answer claims more than the peer has.

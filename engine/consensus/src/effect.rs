@@ -63,6 +63,9 @@ pub enum Event {
         /// Entries from there on, some of those that were wanted; none if they are gone.
         entries: Vec<Entry>,
     },
+    /// Tell this peer now how far the group has committed, if it was not told and this member
+    /// leads. See [`crate::Consensus::untold`].
+    TellCommit(u64),
     /// Stand for election now: a member that is alone need not wait for a timeout.
     Campaign,
     /// Hand leadership to this peer.

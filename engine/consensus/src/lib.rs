@@ -24,6 +24,7 @@ mod haste;
 mod held;
 mod machine;
 mod message;
+mod notices;
 mod reads;
 mod status;
 mod store;

@@ -7,8 +7,8 @@ use std::collections::VecDeque;
 use base::Instant;
 use bytes::Bytes;
 use raft::eraftpb::{self, MessageType};
-use raft::{RawNode, SnapshotStatus, StateRole};
-use wal::{Entry, Mark, Urgency};
+use raft::{ProgressState, RawNode, SnapshotStatus, StateRole};
+use wal::{Entry, EntryKind, Mark, Urgency};
 
 use crate::change::{self, BadChange, MemberChange};
 use crate::config::{Config, Start};
@@ -21,6 +21,7 @@ use crate::fetches::Fetches;
 use crate::haste::Haste;
 use crate::held::{HeldBack, Released};
 use crate::message::PeerMessage;
+use crate::notices::Notices;
 use crate::reads::Reads;
 use crate::status::{Progress, Status};
 use crate::store::Store;
@@ -33,6 +34,7 @@ pub struct Consensus {
     pub(crate) effects: VecDeque<Effect>,
     held: HeldBack,
     reads: Reads,
+    notices: Notices,
     role: RoleChange,
     /// Term of the hard state that is durable.
     durable_term: u64,
@@ -63,6 +65,7 @@ impl Consensus {
             effects: VecDeque::new(),
             held: HeldBack::default(),
             reads: Reads::new(config.id, config.boot),
+            notices: Notices::default(),
             role,
             durable_term,
             timer: Timer::new(config.seed, config.election_ticks),
@@ -87,12 +90,7 @@ impl Consensus {
                 let lost = self.reads.lose_old(now, self.config.read_timeout);
                 self.lose(lost);
             }
-            Event::Received(message) => {
-                if message.is_for(self.config.id) {
-                    // A refusal is about a peer that left or a stale term: nothing to do.
-                    let _ = self.raw.step(message.0);
-                }
-            }
+            Event::Received(message) => self.received(message),
             Event::Persisted(number) => self.persisted(number),
             Event::Applied(index) => {
                 // A snapshot that came after these entries stands for them.
@@ -124,6 +122,7 @@ impl Consensus {
             }
             Event::Held(after) => self.raw.mut_store().window.hold(after),
             Event::Fetched { low, entries } => self.fetched(low, entries),
+            Event::TellCommit(peer) => self.tell_commit(peer),
             Event::Campaign => self.stand(),
             Event::TransferLeader(to) => self.raw.transfer_leader(to),
         }
@@ -240,6 +239,24 @@ impl Consensus {
         }
     }
 
+    /// Peers that follow closely and were not told how far the group has committed, rising; none
+    /// unless this member leads. They learn it from the next append or heartbeat, or from
+    /// [`Event::TellCommit`].
+    pub fn untold(&self) -> Vec<u64> {
+        let raft = &self.raw.raft;
+        if raft.state != StateRole::Leader {
+            return vec![];
+        }
+        let peers = raft.prs().iter().filter(|(id, _)| **id != self.config.id);
+        let behind = peers.filter(|(id, peer)| {
+            peer.state == ProgressState::Replicate
+                && self.notices.is_behind(**id, raft.raft_log.committed)
+        });
+        let mut ids: Vec<u64> = behind.map(|(id, _)| *id).collect();
+        ids.sort_unstable();
+        ids
+    }
+
     fn propose_entry(&mut self, entry: eraftpb::Entry) -> Result<Proposed, ProposeError> {
         let raft = &mut self.raw.raft;
         if raft.state != StateRole::Leader {
@@ -259,6 +276,32 @@ impl Consensus {
         Ok(proposed)
     }
 
+    fn received(&mut self, mut message: PeerMessage) {
+        if !message.is_for(self.config.id) {
+            return;
+        }
+        if let Some(mark) = message.noticed() {
+            // An index and a term name one entry, and all before it: where both are ours, the
+            // leader's commit index is good here whatever was answered so far.
+            let log = &self.raw.raft.raft_log;
+            message.0.commit = if log.match_term(mark.index, mark.term) { mark.index } else { 0 };
+        }
+        // A refusal is about a peer that left or a stale term: nothing to do.
+        let _ = self.raw.step(message.0);
+    }
+
+    /// Says to a peer how far the group has committed, if it does not know.
+    fn tell_commit(&mut self, peer: u64) {
+        let raft = &self.raw.raft;
+        let (index, term) = raft.raft_log.commit_info();
+        let speaks = raft.state == StateRole::Leader && raft.prs().get(peer).is_some();
+        // What an older leader committed is told once something of this reign is.
+        if speaks && raft.commit_to_current_term() && self.notices.is_behind(peer, index) {
+            let notice = PeerMessage::notice(self.config.id, peer, raft.term, Mark { term, index });
+            self.send(notice);
+        }
+    }
+
     fn persisted(&mut self, number: ReadyNumber) {
         assert!(self.held.last().is_some_and(|last| number <= last), "{number:?} is not under way");
         let released = self.held.persisted(number);
@@ -273,6 +316,14 @@ impl Consensus {
     }
 
     fn send(&mut self, message: PeerMessage) {
+        if message.answers_notice() {
+            return;
+        }
+        if message.read_point().is_some() {
+            // The reader cannot go on before it has applied this much.
+            self.tell_commit(message.to());
+        }
+        self.notices.sent(&message);
         self.effects.push_back(Effect::Send { to: message.to(), message });
     }
 
@@ -322,6 +373,11 @@ impl Consensus {
         if mark.is_some() || !entries.is_empty() || hard_state.is_some() {
             let persist = Persist { number, mark, entries, hard_state, urgency };
             self.effects.push_back(Effect::Persist(persist));
+        }
+        if apply.iter().any(|entry| entry.kind != EntryKind::Normal) {
+            // It may remove this member, which then says nothing any more; without its vote the
+            // others could be too few to find out that they are enough.
+            self.untold().into_iter().for_each(|peer| self.tell_commit(peer));
         }
         if !apply.is_empty() {
             self.effects.push_back(Effect::Apply(apply));
@@ -385,6 +441,7 @@ impl Consensus {
             if new_reign {
                 let lost = self.reads.lose_all();
                 self.lose(lost);
+                self.notices.forget();
             }
         }
     }

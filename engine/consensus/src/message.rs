@@ -3,20 +3,25 @@
 use bytes::Bytes;
 use protobuf::Message as _;
 use raft::eraftpb::{Message, MessageType};
+use wal::Mark;
 
 /// A message of the Raft group, to or from a peer.
 #[derive(Clone, Debug, PartialEq)]
 pub struct PeerMessage(pub(crate) Message);
+
+/// Marks a heartbeat that only tells how far the group has committed. The context of a read is
+/// longer, that of other heartbeats is empty.
+const NOTICE: &[u8] = b"c";
 
 /// Bytes that are no message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BadMessage;
 
 impl PeerMessage {
-    /// Its bytes.
-    pub fn encode(&self) -> Bytes {
-        let bytes = self.0.write_to_bytes().expect("a message that was built has no missing field");
-        bytes.into()
+    /// Its bytes, behind whatever is there.
+    pub fn encode(&self, to: &mut Vec<u8>) {
+        to.reserve_exact(self.0.compute_size() as usize);
+        self.0.write_to_vec(to).expect("a message that was built has no missing field");
     }
 
     /// Reads bytes of a peer. Entries stay views of the same memory.
@@ -50,6 +55,41 @@ impl PeerMessage {
     /// answers to heartbeats, and questions for a read point.
     pub(crate) fn claims_only_term(&self) -> bool {
         matches!(self.0.msg_type, MessageType::MsgHeartbeatResponse | MessageType::MsgReadIndex)
+    }
+
+    /// Tells a peer that the entry at this mark is committed. A heartbeat that says so by its
+    /// commit index goes only as far as the peer has answered; this is good for any peer whose log
+    /// has this very entry, and asks for no answer.
+    pub(crate) fn notice(from: u64, to: u64, term: u64, commit: Mark) -> PeerMessage {
+        let mut message = Message::default();
+        message.set_msg_type(MessageType::MsgHeartbeat);
+        (message.from, message.to, message.term) = (from, to, term);
+        (message.index, message.log_term) = (commit.index, commit.term);
+        message.context = NOTICE.into();
+        PeerMessage(message)
+    }
+
+    /// The entry that this tells to be committed, if it is such a notice.
+    pub(crate) fn noticed(&self) -> Option<Mark> {
+        let is_notice = self.0.msg_type == MessageType::MsgHeartbeat && self.0.context == NOTICE;
+        is_notice.then_some(Mark { term: self.0.log_term, index: self.0.index })
+    }
+
+    /// Whether this is the library's answer to a notice, which nobody waits for.
+    pub(crate) fn answers_notice(&self) -> bool {
+        self.0.msg_type == MessageType::MsgHeartbeatResponse && self.0.context == NOTICE
+    }
+
+    /// The commit index that its receiver learns, if it is of that kind.
+    pub(crate) fn tells_commit(&self) -> Option<u64> {
+        let of_message =
+            matches!(self.0.msg_type, MessageType::MsgAppend | MessageType::MsgHeartbeat);
+        self.noticed().map(|mark| mark.index).or(of_message.then_some(self.0.commit))
+    }
+
+    /// The index of the read point that this gives to a peer.
+    pub(crate) fn read_point(&self) -> Option<u64> {
+        (self.0.msg_type == MessageType::MsgReadIndexResp).then_some(self.0.index)
     }
 
     /// Whether a peer may say this: proposals go to the leader over the member's own paths, which
@@ -101,7 +141,9 @@ mod tests {
         let entry = raft::eraftpb::Entry { data, ..raft::eraftpb::Entry::default() };
         message.mut_entries().push(entry);
         let message = PeerMessage(message);
-        let bytes = message.encode();
+        let mut bytes = vec![];
+        message.encode(&mut bytes);
+        let bytes = Bytes::from(bytes);
         assert_eq!(PeerMessage::decode(&bytes), Ok(message));
         let mut prng = Prng::from_seed(5);
         for _ in 0..5000 {

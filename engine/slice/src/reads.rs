@@ -57,6 +57,11 @@ impl Reads {
         self.jobs.len()
     }
 
+    /// Whether any read waits for a revision that the slice has not reached.
+    pub fn any_waits(&self) -> bool {
+        !self.waiting.is_empty()
+    }
+
     /// `applied` is the revision that the slice has reached.
     pub fn add(&mut self, id: ReadId, request: ReadRequest, applied: i64) {
         let (required, floor) = (request.required(), request.floor());

@@ -327,6 +327,11 @@ impl Slice {
         self.stream.queued_changes()
     }
 
+    /// Whether a read waits for a revision that has not come yet.
+    pub fn awaits_revision(&self) -> bool {
+        self.reads.any_waits()
+    }
+
     /// Makes what was queued before the state of checkpoint `generation`. The checkpoint before
     /// must have been committed when this takes effect.
     pub fn freeze(&mut self, generation: u64) {

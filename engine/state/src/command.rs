@@ -154,14 +154,20 @@ impl CommandBatch {
     /// The log entry.
     pub fn encode(&self) -> Bytes {
         let mut to = BytesMut::with_capacity(self.encoded_bytes());
+        self.put(&mut to);
+        to.freeze()
+    }
+
+    /// The same bytes, behind whatever is there.
+    pub fn put(&self, to: &mut BytesMut) {
+        let end = to.len() + self.encoded_bytes();
         to.put_u16_le(FORMAT);
         to.put_u16_le(0);
         to.put_u32_le(u32::try_from(self.commands.len()).expect("a batch is far below 2^32"));
         for command in &self.commands {
-            command.put(&mut to);
+            command.put(to);
         }
-        assert_eq!(to.len(), self.encoded_bytes());
-        to.freeze()
+        assert_eq!(to.len(), end);
     }
 
     /// Reads a log entry. Bodies are slices of it.

@@ -2,11 +2,11 @@
 //! queued to the moment it is copied to a socket buffer or dropped.
 //! Never copies a body. Invariant: what a meter counts is exactly what its chunks have left.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::io::IoSlice;
 use std::rc::Rc;
 
-use bytes::{Buf, Bytes};
+use bytes::{Buf, Bytes, BytesMut};
 
 use crate::limits::{CALL_QUEUE_BYTES_HIGH, CALL_QUEUE_BYTES_LOW};
 use crate::line::Line;
@@ -33,7 +33,8 @@ impl Prefix {
         Prefix { flag: wire::grpc::FLAG_PACKED, length }
     }
 
-    fn bytes(self) -> [u8; PREFIX_BYTES] {
+    /// As it is sent.
+    pub(crate) fn bytes(self) -> [u8; PREFIX_BYTES] {
         let [a, b, c, d] = self.length.to_be_bytes();
         [self.flag, a, b, c, d]
     }
@@ -43,14 +44,22 @@ impl Prefix {
 #[derive(Debug)]
 pub(crate) struct CallMeter {
     call: CallId,
-    line: Rc<Line>,
+    pub(crate) line: Rc<Line>,
     queued: Cell<usize>,
     full: Cell<bool>,
+    /// Of what is queued, what still waits for the connection's turn.
+    pub(crate) bundle: RefCell<BytesMut>,
 }
 
 impl CallMeter {
     pub(crate) fn new(call: CallId, line: Rc<Line>) -> CallMeter {
-        CallMeter { call, line, queued: Cell::new(0), full: Cell::new(false) }
+        CallMeter {
+            call,
+            line,
+            queued: Cell::new(0),
+            full: Cell::new(false),
+            bundle: RefCell::default(),
+        }
     }
 
     pub(crate) fn queued(&self) -> usize {
@@ -69,7 +78,7 @@ impl CallMeter {
         if self.full.get() { Pressure::Full } else { Pressure::Room }
     }
 
-    /// Counts bytes in that do not travel as a [`Chunk`] (HTTP/1.1).
+    /// Counts bytes in that do not travel as a [`Chunk`], or not yet.
     pub(crate) fn put(&self, bytes: usize) {
         self.queued.set(self.queued.get() + bytes);
         self.line.queue_grew(bytes);
@@ -125,6 +134,11 @@ impl Chunk {
     /// A body alone.
     pub(crate) fn bare(body: Bytes, meter: Meter) -> Chunk {
         meter.put(body.len());
+        Chunk::counted(body, meter)
+    }
+
+    /// A body alone that the meter has counted already.
+    pub(crate) fn counted(body: Bytes, meter: Meter) -> Chunk {
         Chunk { prefix: [0; PREFIX_BYTES], prefix_at: PREFIX_BYTES as u8, body, meter }
     }
 
@@ -218,6 +232,16 @@ mod tests {
         drop(chunk);
         drop(Chunk::bare(Bytes::from_static(b"hello"), Meter::Line(line.clone())));
         assert_eq!((meter.queued(), line.queued_bytes()), (0, 0));
+    }
+
+    #[test]
+    fn a_call_that_ends_leaves_nothing_of_its_bundle_on_the_line() {
+        let (line, meter) = call_meter();
+        meter.bundle.borrow_mut().extend_from_slice(b"small");
+        meter.put(5);
+        assert_eq!((meter.queued(), line.queued_bytes()), (5, 5));
+        drop(meter);
+        assert_eq!(line.queued_bytes(), 0);
     }
 
     #[test]

@@ -151,10 +151,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Http2<S> {
         for _ in 0..DRIVE_ROUNDS_MAX {
             loop {
                 seat.line.bell.silence();
+                send_bundles(seat);
                 match self.h2.poll_accept(context) {
                     Poll::Ready(Some(Ok((request, respond)))) => {
                         self.newest = request.body().stream_id().as_u32();
-                        accept::accept(seat, request, respond);
+                        accept::accept(seat, self.newest, request, respond);
                     }
                     Poll::Ready(Some(Err(error))) => return Some(self.broken(seat, &error)),
                     Poll::Ready(None) => return Some(Turn::Close),
@@ -360,6 +361,20 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Http2<S> {
         };
         stats::add(counter, 1);
         Turn::Close
+    }
+}
+
+/// Queues the small messages that wait for this turn.
+fn send_bundles<S>(seat: &Seat<S>) {
+    while let Some(id) = seat.line.pop_bundle() {
+        let sent = match seat.core().calls.borrow_mut().get_mut(id) {
+            Some(call) => call.send_bundle(),
+            None => Ok(()),
+        };
+        if sent.is_err() {
+            // h2 has no use for the stream any more: a reset that it would report later.
+            seat.core().forsake(&*seat.service, id);
+        }
     }
 }
 

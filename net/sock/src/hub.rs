@@ -10,6 +10,7 @@ use h2::SendStream;
 use wire::{Code, Status};
 
 use crate::body::Kind;
+use crate::bundle::{self, Bundled};
 use crate::chunk::{CallMeter, Chunk, Meter, Prefix};
 use crate::heads::Heads;
 use crate::limits::{DATA_BYTES_MAX, READ_BYTES, WRITE_BUFFERS_SPARE};
@@ -152,10 +153,13 @@ impl Hub {
 
     /// Ends a call, well or not, after everything that was sent.
     pub fn finish(&self, call: CallId, status: &Status) {
-        let Some(call) = self.0.remove(call) else { return };
+        let Some(mut call) = self.0.remove(call) else { return };
         assert!(call.answer == Answer::Grpc);
         assert!(call.owed == 0 || status.code != Code::Ok);
         call.line.call_finished();
+        if call.send_bundle().is_err() {
+            return;
+        }
         match call.sink {
             Sink::Head(mut respond) => {
                 let _ = respond.send_response(self.0.heads.trailers_only(status), true);
@@ -234,9 +238,18 @@ impl Hub {
             entry.sink = Sink::Body(respond.send_response(head, false)?);
         }
         let Sink::Body(stream) = &mut entry.sink else { unreachable!("gRPC over HTTP/1.1") };
-        match prefix {
-            Some(prefix) => send_framed(stream, prefix, part, || Meter::Call(meter.clone()))?,
-            None => send_bare(stream, part, || Meter::Call(meter.clone()))?,
+        let begins = meter.bundle.borrow().is_empty();
+        match bundle::add(stream, &meter, prefix, &part, entry.owed)? {
+            Bundled::Yes if begins => entry.line.bundle_begun(call),
+            Bundled::Yes => {}
+            Bundled::No => {
+                bundle::send(stream, &meter)?;
+                let meter = || Meter::Call(meter.clone());
+                match prefix {
+                    Some(prefix) => send_framed(stream, prefix, part, meter)?,
+                    None => send_bare(stream, part, meter)?,
+                }
+            }
         }
         Ok(meter.pressure())
     }

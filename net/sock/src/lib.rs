@@ -7,6 +7,7 @@
 
 mod authority;
 mod body;
+mod bundle;
 mod chunk;
 mod conn;
 mod guard;

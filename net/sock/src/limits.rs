@@ -18,6 +18,8 @@ pub const DATA_BYTES_MAX: usize = 16 << 10;
 /// Bytes that may wait unsent in the kernel before the socket counts as full: what waits there
 /// cannot be overtaken any more.
 pub const NOTSENT_BYTES: u32 = 128 << 10;
+/// Largest part of a message that is copied to leave in one DATA frame with others of its call.
+pub const BUNDLED_BYTES_MAX: usize = 1 << 10;
 
 /// An unfinished HEADERS frame that waits for its rest, so that it can be looked at whole.
 pub const UNFINISHED_BYTES_MAX: usize = 9 + DATA_BYTES_MAX;
@@ -87,6 +89,7 @@ pub const BACKLOG: i32 = 1024;
 pub const FILES_RESERVED: u64 = 150;
 
 const _: () = assert!(DATA_BYTES_MAX <= WRITE_BYTES);
+const _: () = assert!(crate::chunk::PREFIX_BYTES + BUNDLED_BYTES_MAX <= DATA_BYTES_MAX);
 const _: () = assert!(UNFINISHED_BYTES_MAX < READ_BYTES);
 const _: () = assert!(CALL_QUEUE_BYTES_LOW < CALL_QUEUE_BYTES_HIGH);
 const _: () = assert!(CALL_QUEUE_BYTES_HIGH < CONNECTION_QUEUE_BYTES_MAX);

@@ -102,6 +102,8 @@ pub(crate) struct Line {
     pub(crate) finished: Cell<u32>,
     queued_bytes: Cell<usize>,
     drained: RefCell<Vec<CallId>>,
+    /// Calls with a bundle that waits for the next turn.
+    bundles: RefCell<VecDeque<CallId>>,
 }
 
 impl Line {
@@ -117,6 +119,7 @@ impl Line {
             finished: Cell::new(0),
             queued_bytes: Cell::new(0),
             drained: RefCell::default(),
+            bundles: RefCell::default(),
         }
     }
 
@@ -154,6 +157,17 @@ impl Line {
     pub(crate) fn call_drained(&self, call: CallId) {
         self.drained.borrow_mut().push(call);
         self.bell.ring();
+    }
+
+    /// A call has bundled its first small message.
+    pub(crate) fn bundle_begun(&self, call: CallId) {
+        self.bundles.borrow_mut().push_back(call);
+        self.bell.ring();
+    }
+
+    /// The first of the calls with a bundle, if any.
+    pub(crate) fn pop_bundle(&self) -> Option<CallId> {
+        self.bundles.borrow_mut().pop_front()
     }
 
     /// A call that has room again, if any.

@@ -7,6 +7,7 @@ use h2::SendStream;
 use h2::server::SendResponse;
 
 use crate::body::Body;
+use crate::bundle;
 use crate::chunk::{CallMeter, Chunk, Prefix};
 use crate::line::Line;
 use crate::pack::Packing;
@@ -49,6 +50,16 @@ pub(crate) struct Call {
     pub(crate) prefix: Option<Prefix>,
     /// Whether messages are packed.
     pub(crate) packing: Packing,
+}
+
+impl Call {
+    /// Queues the small messages that wait, if there are any.
+    pub(crate) fn send_bundle(&mut self) -> Result<(), h2::Error> {
+        match (&mut self.sink, &self.meter) {
+            (Sink::Body(stream), Some(meter)) => bundle::send(stream, meter),
+            (Sink::Head(_) | Sink::Body(_) | Sink::Http1, _) => Ok(()),
+        }
+    }
 }
 
 struct Slot {

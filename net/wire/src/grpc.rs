@@ -111,12 +111,12 @@ impl Decoder {
     /// The message behind its prefix, which `length_of` has checked.
     fn unpack(&mut self, mut framed: Bytes) -> Result<Bytes, Status> {
         let flag = framed[0];
-        let packed = framed.split_off(PREFIX_BYTES);
+        framed.advance(PREFIX_BYTES);
         if flag == FLAG_PLAIN {
-            return Ok(packed);
+            return Ok(framed);
         }
         assert_eq!((flag, self.encoding), (FLAG_PACKED, Encoding::Gzip));
-        gzip::inflate(&packed, self.message_bytes_max)
+        gzip::inflate(&framed, self.message_bytes_max)
     }
 
     /// Moves bytes to the partial message until it has `len`, as far as they are there. Grows with

@@ -7,7 +7,8 @@ use std::rc::Rc;
 use sock::peer::Transport;
 use sock::{Acceptor, Arrival, Bound, Parcel, Seats, Server};
 
-use crate::core::{Core, Letter};
+use crate::core::Core;
+use crate::letter::Letter;
 use crate::news;
 use crate::placement;
 use crate::ports::Role;

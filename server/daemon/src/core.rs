@@ -6,7 +6,7 @@
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Instant as Clock;
+use std::time::{Duration, Instant as Clock};
 
 use base::{Instant, OpId, SliceId};
 use disk::Disk;
@@ -22,9 +22,10 @@ use sock::{Hub, Parcel, Pressure};
 use wire::{Code, Method};
 
 use crate::inside::Inside;
+use crate::letter::Letter;
 use crate::links::Links;
 use crate::looks::{Looks, Then};
-use crate::mesh::Mesh;
+use crate::mesh::{Attention, Mesh};
 use crate::metrics::{self, Figures};
 use crate::placement::{self, Load};
 use crate::ports::Role;
@@ -32,19 +33,8 @@ use crate::tally::{Stage, Tally};
 use crate::versions::Board;
 use crate::wake::Bell;
 
-/// What crosses between cores.
-pub enum Letter {
-    /// For the leader.
-    ToLeader(ToLeader),
-    /// For a shard.
-    ToShard(ToShard),
-    /// A connection that core 0 accepted.
-    Connection(Role, Parcel),
-    /// Figures are wanted.
-    Look(u64),
-    /// Here they are.
-    Seen(u64, Box<Figures>),
-}
+/// Takes a connection that another core accepted.
+pub type Adopt = Box<dyn Fn(Role, Parcel)>;
 
 /// Whose disk request it was.
 pub enum Tag {
@@ -82,7 +72,7 @@ pub struct Core {
     leader: Option<RefCell<Leader>>,
     disk: Disk<Tag>,
     hub: Hub,
-    mesh: RefCell<Option<Mesh<Letter>>>,
+    mesh: RefCell<Option<(Mesh<Letter>, Adopt)>>,
     links: RefCell<Option<Links>>,
     bell: Rc<Bell>,
     /// Calls made by this process itself.
@@ -94,6 +84,18 @@ pub struct Core {
     pub shared: Arc<Shared>,
     report: Box<dyn Fn(Report)>,
     more_work: Cell<bool>,
+    /// Answers that other cores owe this one and compute at once.
+    owed: Cell<u32>,
+    /// Whether this core has just given such an answer.
+    answered: Cell<bool>,
+    alarm: Alarm,
+}
+
+/// Ends the sleep of the core's clock when something is due earlier than it was.
+#[derive(Default)]
+struct Alarm {
+    due: Cell<Option<Instant>>,
+    bell: Bell,
 }
 
 impl Core {
@@ -124,12 +126,15 @@ impl Core {
             shared,
             report,
             more_work: Cell::new(false),
+            owed: Cell::new(0),
+            answered: Cell::new(false),
+            alarm: Alarm::default(),
         }
     }
 
-    /// The channels to other cores, once they are connected.
-    pub fn set_mesh(&self, mesh: Mesh<Letter>) {
-        *self.mesh.borrow_mut() = Some(mesh);
+    /// The ways to other cores, and what becomes of connections that come over them.
+    pub fn set_mesh(&self, mesh: Mesh<Letter>, adopt: Adopt) {
+        *self.mesh.borrow_mut() = Some((mesh, adopt));
     }
 
     /// The streams to peers, where the leader is.
@@ -170,12 +175,30 @@ impl Core {
 
     /// An event for this core's shard; worked off in the next turn.
     pub fn tell_shard(&self, event: ShardEvent) {
+        // What was acknowledged on another core may be asked for on this one.
+        self.take_mail();
         self.shard.borrow_mut().handle(self.now(), event);
         self.bell.ring();
     }
 
-    /// Letters from another core.
-    pub fn letters(&self, from: usize, letters: Vec<Letter>, adopt: &dyn Fn(Role, Parcel)) {
+    /// Whether another core has sent something.
+    pub fn has_mail(&self) -> bool {
+        self.mesh.borrow().as_ref().is_some_and(|(mesh, _)| mesh.has_mail())
+    }
+
+    fn take_mail(&self) {
+        if !self.has_mail() {
+            return;
+        }
+        let mesh = self.mesh.borrow();
+        let (mesh, adopt) = mesh.as_ref().expect("it has mail");
+        for (from, letters) in mesh.take() {
+            self.letters(from, letters, adopt);
+        }
+        self.bell.ring();
+    }
+
+    fn letters(&self, from: usize, letters: Vec<Letter>, adopt: &Adopt) {
         let now = self.now();
         for letter in letters {
             match letter {
@@ -185,6 +208,9 @@ impl Core {
                     leader.borrow_mut().handle(now, LeaderEvent::From { shard, message });
                 }
                 Letter::ToShard(message) => {
+                    if let ToShard::ReadDone { .. } | ToShard::ReadAt { .. } = message {
+                        self.owed.set(self.owed.get().saturating_sub(1));
+                    }
                     self.shard.borrow_mut().handle(now, ShardEvent::Told(message));
                 }
                 Letter::Connection(role, parcel) => adopt(role, parcel),
@@ -194,7 +220,6 @@ impl Core {
                 Letter::Seen(look, figures) => self.looks.add(look, *figures),
             }
         }
-        self.bell.ring();
     }
 
     /// A call of the network begins.
@@ -259,6 +284,7 @@ impl Core {
     /// One turn: everything that has arrived is worked off, until no machine has an effect left.
     pub fn turn(&self) {
         self.tally.turn();
+        self.take_mail();
         let now = self.now();
         for (tag, result) in self.disk.take_done() {
             match (tag, &self.leader) {
@@ -282,6 +308,47 @@ impl Core {
             if !shard && !leader {
                 break;
             }
+        }
+        self.end_turn();
+    }
+
+    /// Sends what other cores should have, and looks whether the clock must wake earlier.
+    fn end_turn(&self) {
+        if let Some((mesh, _)) = &*self.mesh.borrow() {
+            mesh.flush();
+            let leader = self.leader.as_ref().is_some_and(|leader| leader.borrow().is_held_up());
+            let attention = match leader || self.shard.borrow().awaits_news() {
+                true => Attention::Paid,
+                false => Attention::None,
+            };
+            if mesh.attend(attention) {
+                self.bell.ring();
+            }
+        }
+        if let (Some(at), Some(due)) = (self.poll_deadline(), self.alarm.due.get())
+            && at < due
+        {
+            self.alarm.bell.ring();
+        }
+    }
+
+    /// Sleeps until something is due, at least and at most for so long.
+    pub async fn sleep(&self, least: Duration, most: Duration) {
+        let begun = self.now();
+        loop {
+            let due = self.poll_deadline().unwrap_or(begun + most);
+            let due = due.clamp(begun + least, begun + most);
+            // Read after the deadline: what is due "now" must not look as if it were still to come.
+            let now = self.now();
+            if due <= now {
+                return;
+            }
+            self.alarm.due.set(Some(due).filter(|due| begun + least < *due));
+            let sleep = async {
+                glommio::timer::sleep(due.since(now)).await;
+            };
+            futures_lite::future::or(sleep, self.alarm.bell.wait()).await;
+            self.alarm.due.set(None);
         }
     }
 
@@ -350,10 +417,10 @@ impl Core {
                     let event = LeaderEvent::From { shard: self.id, message };
                     leader.borrow_mut().handle(now, event);
                 }
-                None => self.put(0, Letter::ToLeader(message)),
+                None => self.mail(0, Letter::ToLeader(message)),
             },
             ShardEffect::ToShard { shard, message } => {
-                self.put(usize::from(shard.0), Letter::ToShard(message));
+                self.mail(usize::from(shard.0), Letter::ToShard(message));
             }
             ShardEffect::Io { slice, op, request } => {
                 self.disk.submit(Tag::Slice(slice, op), request);
@@ -390,7 +457,7 @@ impl Core {
                     self.shard.borrow_mut().handle(now, ShardEvent::Told(message));
                 }
                 LeaderEffect::ToShard { shard, message } => {
-                    self.put(usize::from(shard.0), Letter::ToShard(message));
+                    self.mail(usize::from(shard.0), Letter::ToShard(message));
                 }
                 LeaderEffect::Io { op, request } => self.disk.submit(Tag::Leader(op), request),
                 LeaderEffect::Send { to, note } => {
@@ -419,9 +486,36 @@ impl Core {
         }
     }
 
-    /// Sends a letter to another core.
+    /// Sends a letter to another core with this turn, or with the next one.
     pub fn put(&self, to: usize, letter: Letter) {
-        self.mesh.borrow().as_ref().expect("the mesh is connected").put(to, letter);
+        self.mail(to, letter);
+        self.bell.ring();
+    }
+
+    /// Adds a letter to what this turn sends.
+    fn mail(&self, to: usize, letter: Letter) {
+        match &letter {
+            Letter::ToShard(ToShard::Read { .. })
+            | Letter::ToLeader(ToLeader::ReadIndex { .. }) => self.owed.set(self.owed.get() + 1),
+            Letter::ToShard(ToShard::ReadDone { .. } | ToShard::ReadAt { .. }) => {
+                self.answered.set(true);
+            }
+            Letter::ToShard(_)
+            | Letter::ToLeader(_)
+            | Letter::Connection(..)
+            | Letter::Look(_)
+            | Letter::Seen(..) => {}
+        }
+        let haste = letter.haste();
+        let mesh = self.mesh.borrow();
+        mesh.as_ref().expect("the mesh is connected").0.put(to, letter, haste);
+    }
+
+    /// Whether mail may come within microseconds: an answer, or the next question of somebody who
+    /// was answered.
+    pub fn takes_occasion(&self) -> bool {
+        let answered = self.answered.take();
+        answered || self.owed.get() > 0
     }
 
     /// Whether the next turn need not wait for anything to happen.

@@ -10,6 +10,7 @@ mod core;
 mod gate;
 mod inside;
 mod lease_pages;
+mod letter;
 mod links;
 mod looks;
 mod mesh;
@@ -24,11 +25,14 @@ mod run;
 mod seat;
 mod service;
 mod setup;
+mod sys;
 mod tally;
 mod versions;
+mod vigil;
 mod wake;
 
 fn main() {
+    sys::keep_freed_memory();
     let argv: Vec<String> =
         std::env::args_os().skip(1).map(|word| word.to_string_lossy().into_owned()).collect();
     let settled = match setup::settle(&argv) {

@@ -19,7 +19,8 @@ use sock::{Bound, Hub};
 use crate::accept::{self, Clients, Doors};
 use crate::birth::{self, Birth};
 use crate::config::{self, Identity};
-use crate::core::{Core, Letter, Shared};
+use crate::core::{Core, Shared};
+use crate::letter::Letter;
 use crate::links::Links;
 use crate::mesh::{self, Ends, Mesh};
 use crate::news::{self, Story};
@@ -28,12 +29,15 @@ use crate::ports::{self, Role};
 use crate::probe::PROBE_EVERY;
 use crate::seat;
 use crate::versions;
+use crate::vigil::{self, Vigil};
 use crate::wake::Bell;
 
 /// Longest pause between two ticks.
 const TICK_MAX: Duration = Duration::from_millis(50);
 /// Shortest pause between two ticks.
 const TICK_MIN: Duration = Duration::from_micros(500);
+/// One step of a look for mail.
+const LOOK_STEP: Duration = Duration::from_micros(1);
 /// Registered memory of one executor's rings.
 const IO_MEMORY_BYTES: usize = 1 << 20;
 /// How long an orderly stop may take before the process ends anyway.
@@ -135,12 +139,7 @@ fn wait_for_signal() -> Result<i32, String> {
 }
 
 fn spawn(core: usize, seed: Seed, dir: Arc<DataDir>) -> Result<(), String> {
-    let seat = seat::of(&seed.settings.cores, core);
-    let mut builder = LocalExecutorBuilder::new(seat.placement);
-    if let Some(span) = seat.spin {
-        builder = builder.spin_before_park(span);
-    }
-    builder
+    LocalExecutorBuilder::new(seat::of(&seed.settings.cores, core))
         .name(&format!("core-{core}"))
         .io_memory(IO_MEMORY_BYTES)
         .spawn(move || async move { run_core(core, seed, dir).await })
@@ -185,14 +184,19 @@ async fn run_core(number: usize, seed: Seed, dir: Arc<DataDir>) {
         report,
     ));
     let clients = Rc::new(Clients::new(&core));
-    connect_mesh(&core, seed.ends, clients.clone()).await;
+    let ring = bell.clone();
+    let adopting = clients.clone();
+    let adopt = move |role, parcel| adopting.adopt(role, parcel);
+    core.set_mesh(Mesh::connect(seed.ends, Rc::new(move || ring.ring())), Box::new(adopt));
     let transport = (number == 0).then(|| {
         let links = Links::new(&core, &seed.settings, seed.who, seed.seed ^ 2);
         let transport = links.transport();
         core.set_links(links);
         transport
     });
-    glommio::spawn_local(turns(core.clone(), bell)).detach();
+    let cores = &seed.settings.cores;
+    let vigil = Vigil::new(usize::from(cores.count), seat::processors(cores));
+    glommio::spawn_local(turns(core.clone(), bell, vigil)).detach();
     if number == 0 {
         glommio::spawn_local(probe_peers(core.clone())).detach();
     }
@@ -251,21 +255,36 @@ fn leave() {
     .detach();
 }
 
-async fn connect_mesh(core: &Rc<Core>, ends: Ends<Letter>, clients: Rc<Clients>) {
-    let inbox = core.clone();
-    let arrived = Rc::new(move |from: usize, letters: Vec<Letter>| {
-        inbox.letters(from, letters, &|role, parcel| clients.adopt(role, parcel));
-    });
-    core.set_mesh(Mesh::connect(ends, arrived).await);
-}
-
-async fn turns(core: Rc<Core>, bell: Rc<Bell>) {
+async fn turns(core: Rc<Core>, bell: Rc<Bell>, vigil: Option<Vigil>) {
     loop {
         core.turn();
-        match core.busy() {
+        if core.busy() {
             // More to apply or to read than one turn allows: others first, then on.
-            true => futures_lite::future::yield_now().await,
-            false => bell.wait().await,
+            futures_lite::future::yield_now().await;
+            continue;
+        }
+        if let Some(vigil) = &vigil
+            && core.takes_occasion()
+            && vigil.is_worth()
+        {
+            look(&core, &bell, vigil).await;
+        }
+        bell.wait().await;
+    }
+}
+
+/// Waits awake for mail, while everybody else on this core goes on.
+async fn look(core: &Core, bell: &Bell, vigil: &Vigil) {
+    let begun = Clock::now();
+    while !bell.is_rung() {
+        // Over the runtime's loop, which looks at its rings.
+        glommio::timer::sleep(LOOK_STEP).await;
+        if core.has_mail() {
+            vigil.paid();
+            return bell.ring();
+        }
+        if vigil::LOOK <= begun.elapsed() {
+            return vigil.was_in_vain();
         }
     }
 }
@@ -281,8 +300,7 @@ async fn probe_peers(core: Rc<Core>) {
 async fn tick(core: &Core, stop: &AtomicBool) {
     let mut shown = Clock::now();
     while !stop.load(Ordering::Relaxed) {
-        let wait = core.poll_deadline().map_or(TICK_MAX, |at| at.since(core.now()));
-        glommio::timer::sleep(wait.clamp(TICK_MIN, TICK_MAX)).await;
+        core.sleep(TICK_MIN, TICK_MAX).await;
         core.tick();
         let passed = shown.elapsed();
         if passed >= TICK_MAX {

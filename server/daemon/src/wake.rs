@@ -22,6 +22,11 @@ impl Bell {
         }
     }
 
+    /// Whether it was rung since the last wait.
+    pub fn is_rung(&self) -> bool {
+        self.rung.get()
+    }
+
     /// Waits for a ring since the last wait.
     pub async fn wait(&self) {
         poll_fn(|context| {

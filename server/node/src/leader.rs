@@ -403,6 +403,10 @@ pub struct Leader {
     /// When a stuck disk last made this member give up leadership.
     handed_over: Instant,
     next_tick: Instant,
+    /// Since when a peer does not know how far the group has committed.
+    untold_since: Option<Instant>,
+    /// Members whose clients wait for a batch that was committed in this turn.
+    awaited_at: BTreeSet<u64>,
     store: BTreeMap<ShardId, StoreSize>,
     stopping: bool,
     stopped: bool,
@@ -477,6 +481,8 @@ impl Leader {
             checks: Checks::new(now, config.checks),
             handed_over: now,
             next_tick: now,
+            untold_since: None,
+            awaited_at: BTreeSet::new(),
             store: BTreeMap::new(),
             stopping: false,
             stopped: false,
@@ -570,11 +576,13 @@ impl Leader {
         self.propose_changes(now);
         self.publish_if_due(now);
         self.ask_rounds(now);
+        self.tell_origins(now);
         self.drain_consensus(now);
         self.answer_ready(now);
         self.flush_log(now);
         self.begin_due_checkpoint(now);
         self.send_batch();
+        self.note_untold(now);
         self.finish_leaving(now);
         self.finish_stop();
     }

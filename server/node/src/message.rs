@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use base::{Change, Instant, SliceId};
+use base::{Change, ChangeKind, Instant, SliceId};
 use bytes::Bytes;
 use slice::{Compaction, PinId, PinTooLate, ReadId, ReadRequest, ReadResult};
 use state::{Applied, Kind, MemberRole, MetaChange, Outcome, TxnPlan, ValueAnswer, ValueNeed};
@@ -344,6 +344,26 @@ pub struct ApplyBatch {
     pub compact: Option<i64>,
     /// Slices freeze after this batch, for this checkpoint.
     pub checkpoint: Option<u64>,
+}
+
+impl ApplyBatch {
+    /// Whether it only makes slices and watchers newer: a shard where nobody waits for that may
+    /// take it in together with later ones.
+    pub fn is_patient(&self) -> bool {
+        self.compact.is_none() && self.checkpoint.is_none()
+    }
+
+    /// Bytes of keys and values that it keeps in memory.
+    pub fn bytes(&self) -> usize {
+        let value = |change: &Change| match &change.kind {
+            ChangeKind::Put { value, .. } => value.len(),
+            ChangeKind::Delete => 0,
+        };
+        let changes: usize = self.changes.iter().map(|one| one.key.len() + value(one)).sum();
+        let metas =
+            self.meta.iter().map(|one| one.key.len() + one.value.as_ref().map_or(0, Bytes::len));
+        changes + metas.sum::<usize>()
+    }
 }
 
 /// To a shard.

@@ -122,8 +122,17 @@ impl PeerNote {
     /// Its bytes.
     pub fn encode(&self) -> Bytes {
         match self {
-            PeerNote::Raft(message) => framed(1, &message.encode()),
-            PeerNote::Commands(batch) => framed(2, &batch.encode()),
+            PeerNote::Raft(message) => {
+                let mut to = vec![0; HEADER_BYTES];
+                to[0] = 1;
+                message.encode(&mut to);
+                to.into()
+            }
+            PeerNote::Commands(batch) => {
+                let mut to = header(2, batch.encoded_bytes());
+                batch.put(&mut to);
+                to.freeze()
+            }
             PeerNote::Ask { number, ask } => {
                 let mut to = header(3, 8);
                 to.put_u64_le(*number);
@@ -201,12 +210,6 @@ fn header(kind: u8, body: usize) -> BytesMut {
     to.put_u8(kind);
     to.put_bytes(0, HEADER_BYTES - 1);
     to
-}
-
-fn framed(kind: u8, body: &[u8]) -> Bytes {
-    let mut to = header(kind, body.len());
-    to.put_slice(body);
-    to.freeze()
 }
 
 #[cfg(test)]

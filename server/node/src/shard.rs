@@ -40,7 +40,7 @@ use std::time::Duration;
 
 use base::{Instant, IoRequest, IoResult, OpId, SliceId};
 use bytes::Bytes;
-use slice::{Pace, ScrubPace, WorkBudget};
+use slice::{Pace, ScrubPace, Slice, WorkBudget};
 use state::MemberRole;
 use watch::WatchHub;
 use wire::encode::Header;
@@ -258,6 +258,8 @@ pub struct Shard {
     hash_queue: HashQueue,
     proposals: Vec<Proposal>,
     seq_seen: u64,
+    // The last batch that the leader was told of.
+    seq_told: u64,
     // Decided and not yet told to the slices.
     compact_due: Option<i64>,
     staging: Staging,
@@ -304,6 +306,7 @@ impl Shard {
             hash_queue: HashQueue::new(),
             proposals: Vec::new(),
             seq_seen: 0,
+            seq_told: 0,
             compact_due: None,
             staging: Staging::new(),
             store: Presence::None,
@@ -380,6 +383,12 @@ impl Shard {
         self.busy
     }
 
+    /// Whether somebody here waits for the next batch of the log: a watcher, or a read of a later
+    /// revision than the slices have. If not, a batch may come together with later ones.
+    pub fn awaits_news(&self) -> bool {
+        self.hub.watchers() > 0 || self.slices.iter().any(Slice::awaits_revision)
+    }
+
     fn message(&mut self, now: Instant, message: ToShard) {
         match message {
             ToShard::OpenSlices { side, slices, revision, compact_revision } => {
@@ -435,6 +444,7 @@ impl Shard {
         if let Some(round) = self.points.begin_round() {
             self.out.push_back(ShardEffect::ToLeader(ToLeader::ReadIndex { round }));
         }
+        self.report_progress();
     }
 
     fn learn(&mut self, facts: Facts) {

@@ -6,6 +6,17 @@ use std::net::{SocketAddr, ToSocketAddrs};
 /// The port of an endpoint that names none.
 const PORT_USUAL: u16 = 2379;
 
+/// Whether an endpoint is spoken to over TLS.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scheme {
+    /// No.
+    Http,
+    /// Yes.
+    Https,
+    /// If TLS is spoken of anywhere on the command line.
+    Unsaid,
+}
+
 /// One endpoint.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Target {
@@ -13,15 +24,22 @@ pub struct Target {
     pub address: SocketAddr,
     /// What the server is called.
     pub authority: String,
+    /// How.
+    pub scheme: Scheme,
 }
 
-/// Reads `host:port`, `host` or `http://host:port`.
+/// Reads `host:port`, `host`, `http://host:port` or `https://host:port`.
 pub fn resolve(endpoint: &str) -> Result<Target, String> {
     let bare = endpoint.trim();
-    if bare.starts_with("https://") || bare.starts_with("unix") {
-        return Err(format!("endpoint {bare:?}: ringbench speaks plain TCP alone"));
+    if bare.starts_with("unix") {
+        return Err(format!("endpoint {bare:?}: ringbench connects over TCP alone"));
     }
-    let bare = bare.strip_prefix("http://").unwrap_or(bare).trim_end_matches('/');
+    let (scheme, bare) = match (bare.strip_prefix("http://"), bare.strip_prefix("https://")) {
+        (Some(rest), _) => (Scheme::Http, rest),
+        (None, Some(rest)) => (Scheme::Https, rest),
+        (None, None) => (Scheme::Unsaid, bare),
+    };
+    let bare = bare.trim_end_matches('/');
     let has_port = bare.rsplit_once(':').is_some_and(|(host, port)| {
         port.parse::<u16>().is_ok() && (!host.contains(':') || host.ends_with(']'))
     });
@@ -30,7 +48,7 @@ pub fn resolve(endpoint: &str) -> Result<Target, String> {
         .to_socket_addrs()
         .map_err(|error| format!("endpoint {endpoint:?} cannot be resolved: {error}"))?;
     match found.next() {
-        Some(address) => Ok(Target { address, authority }),
+        Some(address) => Ok(Target { address, authority, scheme }),
         None => Err(format!("endpoint {endpoint:?} has no address")),
     }
 }
@@ -47,7 +65,11 @@ mod tests {
         assert_eq!(address("127.0.0.1"), "127.0.0.1:2379");
         assert_eq!(address("[::1]:17"), "[::1]:17");
         assert_eq!(resolve("127.0.0.1").unwrap().authority, "127.0.0.1:2379");
-        assert!(resolve("https://127.0.0.1:1").unwrap_err().contains("plain TCP"));
+        assert!(resolve("unix:///tmp/etcd").unwrap_err().contains("over TCP alone"));
+        let scheme = |text| resolve(text).unwrap().scheme;
+        assert_eq!(scheme("https://127.0.0.1"), Scheme::Https);
+        assert_eq!(scheme("http://127.0.0.1:1"), Scheme::Http);
+        assert_eq!(scheme("127.0.0.1:1"), Scheme::Unsaid);
         assert!(resolve("").is_err());
     }
 }

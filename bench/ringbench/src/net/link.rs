@@ -16,13 +16,15 @@ use h2::client::{Connection, ResponseFuture, SendRequest};
 use h2::{Reason, RecvStream, SendStream};
 use http::header::{CONTENT_TYPE, HeaderName, TE};
 use http::{HeaderMap, HeaderValue, Request, Uri, Version};
+use rustls::ClientConfig;
 use wire::grpc::{Decoder, Encoding};
 use wire::{Code, Method, Status};
 
-use super::address::Target;
+use super::address::{Scheme, Target};
 use super::bell::Bell;
 use super::pipe::{Pipe, PipeEnd, Scratch};
 use super::stream::{Incoming, Outgoing};
+use super::tls::Tls;
 
 /// Window of a stream whose client reads.
 const STREAM_WINDOW_BYTES: u32 = 4 << 20;
@@ -36,6 +38,8 @@ const MESSAGE_BYTES_MAX: u32 = i32::MAX as u32;
 /// What all connections of a core share.
 pub struct Dialer {
     scratch: Scratch,
+    /// What connections over TLS begin with; None where nobody speaks of TLS.
+    trust: Option<Arc<ClientConfig>>,
     /// How long connecting may take; zero for as long as the kernel tries.
     patience: Duration,
     /// Window of a stream; small ones make watchers that do not read stall soon.
@@ -45,14 +49,15 @@ pub struct Dialer {
 impl Dialer {
     /// For the core that runs this. Connecting may take so long; zero for as long as the kernel
     /// tries.
-    pub fn new(patience: Duration) -> Dialer {
+    pub fn new(patience: Duration, trust: Option<Arc<ClientConfig>>) -> Dialer {
         let scratch = Scratch::new();
-        Dialer { scratch, patience, stream_window_bytes: STREAM_WINDOW_BYTES }
+        Dialer { scratch, trust, patience, stream_window_bytes: STREAM_WINDOW_BYTES }
     }
 
     /// The same, for connections whose streams take only so much before somebody reads.
     pub fn with_window(&self, stream_window_bytes: u32) -> Dialer {
-        Dialer { scratch: Scratch::new(), patience: self.patience, stream_window_bytes }
+        let (trust, patience) = (self.trust.clone(), self.patience);
+        Dialer { scratch: Scratch::new(), trust, patience, stream_window_bytes }
     }
 
     /// Connects.
@@ -64,6 +69,10 @@ impl Dialer {
             dialer: self.clone(),
             address: target.address,
             authority: target.authority.clone(),
+            trust: match target.scheme {
+                Scheme::Http => None,
+                Scheme::Https | Scheme::Unsaid => self.trust.clone(),
+            },
             head: RefCell::new(head),
             uris: RefCell::default(),
             sender: RefCell::default(),
@@ -79,6 +88,8 @@ pub struct Link {
     dialer: Rc<Dialer>,
     address: SocketAddr,
     authority: String,
+    /// None in the clear.
+    trust: Option<Arc<ClientConfig>>,
     head: RefCell<HeaderMap>,
     /// Addresses of methods, made once.
     uris: RefCell<Vec<(Method, Uri)>>,
@@ -164,7 +175,8 @@ impl Link {
         if let Some((_, uri)) = uris.iter().find(|(known, _)| *known == method) {
             return Ok(uri.clone());
         }
-        let text = format!("http://{}{}", self.authority, method.path());
+        let scheme = if self.trust.is_some() { "https" } else { "http" };
+        let text = format!("{scheme}://{}{}", self.authority, method.path());
         let uri: Uri = text
             .parse()
             .map_err(|_| Status::new(Code::InvalidArgument, "an endpoint that is no authority"))?;
@@ -205,7 +217,12 @@ impl Link {
         };
         let stream = stream.map_err(|error| refused(error.to_string()))?;
         stream.set_nodelay(true).map_err(|error| refused(error.to_string()))?;
-        let pipe = Rc::new(RefCell::new(Pipe::new(stream, self.dialer.scratch.clone())));
+        let tls = self.trust.as_ref().map(|trust| Tls::new(trust, &self.authority));
+        let tls = tls.transpose().map_err(refused)?;
+        let mut pipe = Pipe::new(stream, self.dialer.scratch.clone(), tls);
+        let shaken = poll_fn(|context| pipe.shake_hands(context)).await;
+        shaken.map_err(|error| refused(format!("TLS: {error}")))?;
+        let pipe = Rc::new(RefCell::new(pipe));
         let (h2, connection) = h2::client::Builder::new()
             .initial_window_size(self.dialer.stream_window_bytes)
             .initial_connection_window_size(CONNECTION_WINDOW_BYTES)

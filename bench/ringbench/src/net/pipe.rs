@@ -1,5 +1,5 @@
-//! Owns one connection's bytes between the socket and h2: what h2 writes is gathered and sent once
-//! a turn, what is read comes through a buffer that all connections of the core share.
+//! Owns one connection's bytes between the socket and h2: what h2 writes is gathered, sealed if it
+//! is to be, and sent once a turn; buffers are those that all connections of the core share.
 //! Invariant: nothing that h2 wrote is lost or reordered.
 
 use std::cell::RefCell;
@@ -12,53 +12,112 @@ use futures_lite::{AsyncRead, AsyncWrite};
 use glommio::net::TcpStream;
 use tokio::io::ReadBuf;
 
+use super::tls::Tls;
+
 /// Read at once.
 const READ_BYTES: usize = 128 << 10;
 /// Gathered before it is sent in the middle of a turn.
 const WRITE_BYTES: usize = 64 << 10;
-/// Kept allocated by a connection that has nothing to send.
-const KEPT_BYTES: usize = 4 << 10;
+/// Buffers that wait for the next connection which has something to send.
+const SPARES_MAX: usize = 16;
+/// Largest of them: a few that were gathered at once would keep it otherwise.
+const SPARE_BYTES_MAX: usize = 4 * WRITE_BYTES;
 
-/// The read buffer of one core.
+/// The buffers of one core.
 #[derive(Clone)]
-pub(super) struct Scratch(Rc<RefCell<Vec<u8>>>);
+pub(super) struct Scratch(Rc<Buffers>);
+
+struct Buffers {
+    read: RefCell<Vec<u8>>,
+    /// Empty, but allocated.
+    spares: RefCell<Vec<Vec<u8>>>,
+}
 
 impl Scratch {
     pub(super) fn new() -> Scratch {
-        Scratch(Rc::new(RefCell::new(vec![0; READ_BYTES])))
+        let read = RefCell::new(vec![0; READ_BYTES]);
+        Scratch(Rc::new(Buffers { read, spares: RefCell::default() }))
+    }
+
+    fn spare(&self) -> Vec<u8> {
+        self.0.spares.borrow_mut().pop().unwrap_or_default()
+    }
+
+    fn give_back(&self, mut spent: Vec<u8>) {
+        let mut spares = self.0.spares.borrow_mut();
+        if (1..=SPARE_BYTES_MAX).contains(&spent.capacity()) && spares.len() < SPARES_MAX {
+            spent.clear();
+            spares.push(spent);
+        }
     }
 }
 
 pub(super) struct Pipe {
     stream: TcpStream,
+    tls: Option<Tls>,
     scratch: Scratch,
+    /// Read, and not yet taken by h2.
     held: Vec<u8>,
     held_at: usize,
+    /// Written by h2.
     out: Vec<u8>,
-    out_at: usize,
+    /// What the socket gets of it.
+    sending: Vec<u8>,
+    sent: usize,
     starved: bool,
 }
 
 impl Pipe {
-    pub(super) fn new(stream: TcpStream, scratch: Scratch) -> Pipe {
-        let (held, out) = (Vec::new(), Vec::new());
-        Pipe { stream, scratch, held, held_at: 0, out, out_at: 0, starved: false }
+    pub(super) fn new(stream: TcpStream, scratch: Scratch, tls: Option<Tls>) -> Pipe {
+        let (held, out, sending) = (Vec::new(), Vec::new(), Vec::new());
+        Pipe { stream, tls, scratch, held, held_at: 0, out, sending, sent: 0, starved: false }
+    }
+
+    /// Over TLS: finds out who the server is. Nothing is to be written before.
+    pub(super) fn shake_hands(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        loop {
+            ready!(self.flush(context))?;
+            let Some(tls) = &mut self.tls else { return Poll::Ready(Ok(())) };
+            if !tls.is_shaking() {
+                return Poll::Ready(match tls.speaks_http2() {
+                    true => Ok(()),
+                    false => Err(io::Error::other("the server does not speak HTTP/2")),
+                });
+            }
+            let mut buffer = self.scratch.0.read.borrow_mut();
+            let read = ready!(Pin::new(&mut self.stream).poll_read(context, &mut buffer))?;
+            if read == 0 {
+                return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into()));
+            }
+            tls.open(&buffer[..read], &mut self.held)?;
+        }
     }
 
     /// Sends what is gathered.
     pub(super) fn flush(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        while self.out_at < self.out.len() {
-            let rest = &self.out[self.out_at..];
-            let sent = ready!(Pin::new(&mut self.stream).poll_write(context, rest))?;
-            if sent == 0 {
-                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+        loop {
+            while self.sent < self.sending.len() {
+                let rest = &self.sending[self.sent..];
+                let sent = ready!(Pin::new(&mut self.stream).poll_write(context, rest))?;
+                if sent == 0 {
+                    return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+                }
+                self.sent += sent;
             }
-            self.out_at += sent;
+            self.sent = 0;
+            self.scratch.give_back(std::mem::take(&mut self.sending));
+            match &mut self.tls {
+                None => self.sending = std::mem::take(&mut self.out),
+                Some(tls) => {
+                    self.sending = self.scratch.spare();
+                    tls.seal(&self.out, &mut self.sending)?;
+                    self.scratch.give_back(std::mem::take(&mut self.out));
+                }
+            }
+            if self.sending.is_empty() {
+                return Poll::Ready(Ok(()));
+            }
         }
-        self.out_at = 0;
-        self.out.clear();
-        self.out.shrink_to(KEPT_BYTES);
-        Poll::Ready(Ok(()))
     }
 
     /// Whether h2 had more to write than could be gathered, since the last call.
@@ -76,16 +135,23 @@ impl Pipe {
     }
 
     fn read(&mut self, context: &mut Context<'_>, to: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        if !self.held.is_empty() {
-            self.give_held(to);
-            return Poll::Ready(Ok(()));
+        loop {
+            if !self.held.is_empty() {
+                self.give_held(to);
+                return Poll::Ready(Ok(()));
+            }
+            let mut buffer = self.scratch.0.read.borrow_mut();
+            let read = ready!(Pin::new(&mut self.stream).poll_read(context, &mut buffer))?;
+            match &mut self.tls {
+                Some(tls) if read > 0 => tls.open(&buffer[..read], &mut self.held)?,
+                Some(_) | None => {
+                    let now = read.min(to.remaining());
+                    to.put_slice(&buffer[..now]);
+                    self.held.extend_from_slice(&buffer[now..read]);
+                    return Poll::Ready(Ok(()));
+                }
+            }
         }
-        let mut scratch = self.scratch.0.borrow_mut();
-        let read = ready!(Pin::new(&mut self.stream).poll_read(context, &mut scratch))?;
-        let now = read.min(to.remaining());
-        to.put_slice(&scratch[..now]);
-        self.held.extend_from_slice(&scratch[now..read]);
-        Poll::Ready(Ok(()))
     }
 }
 
@@ -109,9 +175,12 @@ impl tokio::io::AsyncWrite for PipeEnd {
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         let mut pipe = self.0.borrow_mut();
-        if WRITE_BYTES <= pipe.out.len() - pipe.out_at && pipe.flush(context)?.is_pending() {
+        if WRITE_BYTES <= pipe.out.len() && pipe.flush(context)?.is_pending() {
             pipe.starved = true;
             return Poll::Pending;
+        }
+        if pipe.out.capacity() == 0 {
+            pipe.out = pipe.scratch.spare();
         }
         pipe.out.extend_from_slice(bytes);
         Poll::Ready(Ok(bytes.len()))

@@ -44,6 +44,8 @@ pub struct Crew {
     pub spin: Duration,
     /// For all dice.
     pub seed: u64,
+    /// What connections over TLS begin with; None where nobody speaks of TLS.
+    pub trust: Option<Arc<rustls::ClientConfig>>,
     /// How long connecting may take; zero for as long as the kernel tries.
     pub dial_patience: Duration,
     /// How long nothing may move while answers are due.
@@ -186,7 +188,7 @@ impl Crew {
             clients: Vec::new(),
             clients_all: self.clients,
             shared,
-            dialer: Rc::new(Dialer::new(self.dial_patience)),
+            dialer: Rc::new(Dialer::new(self.dial_patience, self.trust.clone())),
             targets: Arc::new(self.targets.clone()),
             user: self.user.clone(),
             seed: self.seed,

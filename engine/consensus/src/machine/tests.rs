@@ -294,3 +294,141 @@ fn a_leader_that_is_removed_steps_down_and_its_disk_may_still_report() {
     pair[0].handle(NOW, Event::Persisted(after[0]));
     assert!(!drain(&mut pair[0]).iter().any(|effect| matches!(effect, Effect::Apply(_))));
 }
+
+/// The two hold a majority of two only together, until the change is known to be committed.
+#[test]
+fn a_leader_that_is_removed_has_told_the_others_so() {
+    let group = Start::founding(Membership::of_voters([1, 2]));
+    let mut pair = [Consensus::new(config(1), group.clone()), Consensus::new(config(2), group)];
+    pair[0].handle(NOW, Event::Campaign);
+    let _ = exchange(&mut pair, usize::MAX);
+    pair[0].propose_change(MemberChange::Remove(1), Bytes::new()).unwrap();
+    let _ = exchange(&mut pair, usize::MAX);
+    for member in &pair {
+        assert_eq!(member.status().membership, Membership::of_voters([2]));
+    }
+}
+
+/// Three members whose disks and network are instant.
+struct Trio {
+    members: Vec<Consensus>,
+    /// Kinds of all messages sent so far.
+    sent: Vec<MessageType>,
+}
+
+impl Trio {
+    fn led_by_the_first() -> Trio {
+        let start = || Start::founding(Membership::of_voters(1..=3));
+        let members = (1..=3).map(|id| Consensus::new(config(id), start())).collect();
+        let mut trio = Trio { members, sent: vec![] };
+        trio.members[0].handle(NOW, Event::Campaign);
+        trio.settle();
+        assert_eq!(trio.members[0].role().role, Role::Leader);
+        trio.tell_all();
+        trio
+    }
+
+    fn settle(&mut self) {
+        while (0..3).any(|at| self.step(at)) {}
+    }
+
+    fn step(&mut self, at: usize) -> bool {
+        let effects = drain(&mut self.members[at]);
+        for effect in &effects {
+            match effect {
+                Effect::Persist(persist) if persist.urgency == Urgency::Wait => {
+                    self.members[at].handle(NOW, Event::Persisted(persist.number));
+                }
+                Effect::Send { to, message } => {
+                    self.sent.push(message.0.msg_type);
+                    let message = Event::Received(message.clone());
+                    self.members[*to as usize - 1].handle(NOW, message);
+                }
+                Effect::Apply(entries) => {
+                    let last = entries.last().expect("there is one").index;
+                    self.members[at].handle(NOW, Event::Applied(last));
+                }
+                Effect::Persist(_)
+                | Effect::ReadReady { .. }
+                | Effect::Fetch { .. }
+                | Effect::ReadLost { .. }
+                | Effect::Role(_)
+                | Effect::Install(_)
+                | Effect::SnapshotWanted { .. } => {}
+            }
+        }
+        !effects.is_empty()
+    }
+
+    fn tell_all(&mut self) {
+        for peer in self.members[0].untold() {
+            self.members[0].handle(NOW, Event::TellCommit(peer));
+        }
+        self.settle();
+        self.sent.clear();
+    }
+
+    fn commits(&self) -> Vec<u64> {
+        self.members.iter().map(|member| member.status().commit).collect()
+    }
+}
+
+#[test]
+fn a_write_takes_an_append_and_an_answer_a_peer_and_the_next_one_tells_that_it_is_committed() {
+    use MessageType::{MsgAppend, MsgAppendResponse};
+    let mut trio = Trio::led_by_the_first();
+    let before = trio.commits()[0];
+    assert_eq!(trio.commits(), [before; 3]);
+    for round in 1..4 {
+        trio.members[0].propose(Bytes::from_static(b"put")).unwrap();
+        trio.settle();
+        let told = before + round - 1;
+        assert_eq!(trio.commits(), [told + 1, told, told]);
+        let mut sent = std::mem::take(&mut trio.sent);
+        sent.sort_by_key(|kind| *kind as u8);
+        assert_eq!(sent, [MsgAppend, MsgAppend, MsgAppendResponse, MsgAppendResponse]);
+    }
+}
+
+#[test]
+fn who_must_know_of_a_commit_is_told_once_and_says_nothing_to_it() {
+    let mut trio = Trio::led_by_the_first();
+    trio.members[0].propose(Bytes::from_static(b"put")).unwrap();
+    trio.settle();
+    let commit = trio.commits()[0];
+    assert_eq!(trio.members[0].untold(), [2, 3]);
+    assert_eq!(trio.members[1].untold(), [], "who follows tells nobody");
+    trio.sent.clear();
+    for _ in 0..2 {
+        trio.members[0].handle(NOW, Event::TellCommit(3));
+        trio.settle();
+    }
+    assert_eq!(trio.commits(), [commit, commit - 1, commit]);
+    assert_eq!(trio.sent, [MessageType::MsgHeartbeat]);
+    assert_eq!(trio.members[0].untold(), [2]);
+}
+
+#[test]
+fn a_reader_that_was_not_told_of_a_commit_is_told_with_its_read_point() {
+    let mut trio = Trio::led_by_the_first();
+    trio.members[0].propose(Bytes::from_static(b"put")).unwrap();
+    trio.settle();
+    let commit = trio.commits()[0];
+    trio.members[1].handle(NOW, Event::ReadIndex(ReadContext(7)));
+    trio.settle();
+    assert_eq!(trio.commits()[..2], [commit, commit]);
+}
+
+#[test]
+fn a_notice_of_an_entry_that_is_not_ours_commits_nothing() {
+    let mut trio = Trio::led_by_the_first();
+    let commit = trio.commits()[1];
+    let term = trio.members[0].role().term;
+    for mark in [Mark { term, index: commit + 1 }, Mark { term: term + 1, index: commit }] {
+        let notice = PeerMessage::notice(1, 2, term, mark);
+        trio.members[1].handle(NOW, Event::Received(notice));
+        trio.settle();
+        assert_eq!(trio.commits()[1], commit);
+    }
+    assert_eq!(trio.sent, [], "nobody answers a notice");
+}

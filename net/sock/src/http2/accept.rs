@@ -10,7 +10,7 @@ use h2::{Reason, RecvStream};
 use http::header::{ALLOW, CONTENT_TYPE, HOST, X_CONTENT_TYPE_OPTIONS};
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, Request, StatusCode};
-use wire::grpc::{Decoder, Encoding};
+use wire::grpc::Decoder;
 use wire::{Code, Status};
 
 use crate::body::{Body, Kind, Next};
@@ -25,9 +25,10 @@ use crate::stats;
 
 const GRPC: &[u8] = b"application/grpc";
 
-/// Takes a new call.
+/// Takes a new call, on this stream.
 pub(super) fn accept<S>(
     seat: &Seat<S>,
+    stream: u32,
     request: Request<RecvStream>,
     mut sink: SendResponse<Chunk>,
 ) {
@@ -39,7 +40,6 @@ pub(super) fn accept<S>(
     }
     let (parts, recv) = request.into_parts();
     let kind = parts.headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes).unwrap_or_default();
-    let stream = recv.stream_id().as_u32();
     let call = |answer| Call {
         line: seat.line.clone(),
         stream,
@@ -52,7 +52,8 @@ pub(super) fn accept<S>(
         packing: Packing::Plain,
     };
     // As etcd does it: whatever mentions gRPC goes to the gRPC server, the rest to the HTTP mux.
-    if !kind.windows(GRPC.len()).any(|window| window == GRPC) {
+    let mentions = || kind.windows(GRPC.len()).any(|window| window == GRPC);
+    if !kind.starts_with(GRPC) && !mentions() {
         let answer = match parts.method == Method::HEAD {
             true => Answer::HttpHeadOnly,
             false => Answer::Http,
@@ -68,35 +69,37 @@ pub(super) fn accept<S>(
 
 fn grpc<S>(seat: &Seat<S>, parts: &Parts, recv: RecvStream, call: Call) {
     let core = seat.core();
-    let opened = read_head(seat, &parts.headers).and_then(|head| {
+    let opened = read_head(seat, &parts.headers).and_then(|(head, encoding)| {
         match seat.service.route(parts.uri.path()) {
             Route::Refused(status) => Err(status),
-            route @ (Route::Unary(_) | Route::Stream(_)) => Ok((head, route)),
+            route @ (Route::Unary(_) | Route::Stream(_)) => Ok((head, encoding, route)),
         }
     });
-    let encoding = match (&opened, read_encoding(&parts.headers)) {
-        (_, Ok(encoding)) => encoding,
-        (Ok(_), Err(status)) => return refuse_encoding(seat, call, &status),
-        (Err(_), Err(_)) => Encoding::Identity,
+    let (head, encoding, route) = match opened {
+        Ok(opened) => opened,
+        Err(status) => {
+            let call = core.insert(call);
+            return seat.hub.finish(call, &status);
+        }
+    };
+    let encoding = match wire::grpc::parse_encoding(&String::from_utf8_lossy(encoding)) {
+        Ok(encoding) => encoding,
+        Err(status) => return refuse_encoding(seat, call, &status),
     };
     let call = Call { packing: Packing::new(encoding), ..call };
     let decoder = Decoder::new(core.options.message_bytes_max, encoding);
-    match opened {
-        Err(status) => {
-            let call = core.insert(call);
-            seat.hub.finish(call, &status);
-        }
-        Ok((head, Route::Unary(method))) => {
+    match route {
+        Route::Unary(method) => {
             let kind = Kind::Unary { method, head, message: None, decoder };
             first_look(seat, call, Body::new(kind, recv, core, &seat.line));
         }
-        Ok((head, Route::Stream(method))) => {
+        Route::Stream(method) => {
             let body = Body::new(Kind::Stream { decoder }, recv, core, &seat.line);
             let call = core.insert(Call { body: Some(Box::new(body)), ..call });
             seat.service.open(call, method, head);
             pump(seat, call);
         }
-        Ok((_, Route::Refused(_))) => unreachable!("sorted out above"),
+        Route::Refused(_) => unreachable!("sorted out above"),
     }
 }
 
@@ -312,10 +315,14 @@ fn end(body: &mut Body) -> Step {
     }
 }
 
-/// Everything of the metadata that anybody looks at, in one pass.
-fn read_head<S>(seat: &Seat<S>, headers: &HeaderMap) -> Result<CallHead, Status> {
+/// Everything of the metadata that anybody looks at, in one pass, and how messages are encoded.
+fn read_head<'a, S>(
+    seat: &Seat<S>,
+    headers: &'a HeaderMap,
+) -> Result<(CallHead, &'a [u8]), Status> {
     let mut metadata = Metadata::default();
     let (mut leader, mut timeout, mut any) = (LeaderNeed::Any, None, false);
+    let mut encoding = None;
     for (name, value) in headers {
         match name.as_str() {
             "token" => metadata.token.get_or_insert_with(|| value.clone()),
@@ -333,17 +340,17 @@ fn read_head<S>(seat: &Seat<S>, headers: &HeaderMap) -> Result<CallHead, Status>
                 timeout = Some(read_timeout(value)?);
                 continue;
             }
+            "grpc-encoding" => {
+                encoding.get_or_insert(value.as_bytes());
+                continue;
+            }
             _ => continue,
         };
         any = true;
     }
     let metadata = any.then(|| Box::new(metadata));
-    Ok(CallHead { peer: seat.line.peer, leader, timeout, metadata })
-}
-
-fn read_encoding(headers: &HeaderMap) -> Result<Encoding, Status> {
-    let named = headers.get("grpc-encoding").map(HeaderValue::as_bytes).unwrap_or_default();
-    wire::grpc::parse_encoding(&String::from_utf8_lossy(named))
+    let head = CallHead { peer: seat.line.peer, leader, timeout, metadata };
+    Ok((head, encoding.unwrap_or_default()))
 }
 
 /// Says which encodings are known, as gRPC asks of a server (its "Message Encoding").

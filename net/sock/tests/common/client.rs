@@ -94,12 +94,16 @@ pub enum End {
     No,
 }
 
+/// Sends all, or what the server still wants: it may refuse a call at its head.
 pub async fn send_all(body: &mut SendStream<Bytes>, mut bytes: Bytes, end: End) {
     while !bytes.is_empty() {
         body.reserve_capacity(bytes.len());
         let room = std::future::poll_fn(|context| body.poll_capacity(context)).await;
-        let piece = bytes.split_to(room.unwrap().unwrap().min(bytes.len()));
-        body.send_data(piece, bytes.is_empty() && end == End::Yes).unwrap();
+        let Some(Ok(room)) = room else { return };
+        let piece = bytes.split_to(room.min(bytes.len()));
+        if body.send_data(piece, bytes.is_empty() && end == End::Yes).is_err() {
+            return;
+        }
     }
 }
 

@@ -10,10 +10,11 @@
 //! those were before.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use base::Instant;
 use consensus::{Event, PeerMessage};
-use state::Member;
+use state::{CommandBatch, Member};
 use wire::etcdserverpb as pb;
 
 use super::{Founding, Leader, LeaderEffect, PeerPlace};
@@ -27,7 +28,55 @@ const HEARD_OF_MAX: usize = 64;
 /// Members that peers told of, and where they are reached, as far as our own list does not say so.
 pub type HeardOf = BTreeMap<u64, Vec<String>>;
 
+/// How long peers may not know of a commit that nobody there waits for: watchers and serializable
+/// reads there are so much behind at most, if no write follows. Appends tell it for nothing.
+const UNTOLD_MAX: Duration = Duration::from_millis(2);
+
 impl Leader {
+    /// A batch is committed: the members whose clients wait for it should hear of that.
+    pub(super) fn note_origins(&mut self, batch: &CommandBatch) {
+        if !self.leads() {
+            return;
+        }
+        let own = self.config.member_id;
+        let mut noted = own;
+        for command in &batch.commands {
+            let origin = command.origin.member;
+            // Commands of one member stand side by side, as they came.
+            if origin != own && origin != noted {
+                noted = origin;
+                self.awaited_at.insert(origin);
+            }
+        }
+    }
+
+    /// Tells them, at the end of a turn: those to whom an append went in this turn know it by that.
+    pub(super) fn tell_origins(&mut self, now: Instant) {
+        for origin in std::mem::take(&mut self.awaited_at) {
+            self.consensus().handle(now, Event::TellCommit(origin));
+        }
+    }
+
+    /// Looks whether a peer does not know of a commit, at the end of a turn.
+    pub(super) fn note_untold(&mut self, now: Instant) {
+        let is_untold = self.leads() && !self.consensus().untold().is_empty();
+        self.untold_since = is_untold.then(|| self.untold_since.unwrap_or(now));
+    }
+
+    /// When peers should be told of commits even if nothing else is said to them.
+    pub(super) fn telling_deadline(&self) -> Option<Instant> {
+        self.untold_since.map(|since| since + UNTOLD_MAX)
+    }
+
+    /// Tells peers of commits that nothing told them in time.
+    pub(super) fn tell_commits(&mut self, now: Instant) {
+        if self.telling_deadline().is_some_and(|at| at <= now) {
+            for peer in self.consensus().untold() {
+                self.consensus().handle(now, Event::TellCommit(peer));
+            }
+        }
+    }
+
     /// The group wants a message sent.
     pub(super) fn send_raft(&mut self, to: u64, message: PeerMessage) {
         self.out.push_back(LeaderEffect::Send { to, note: PeerNote::Raft(message) });

@@ -127,7 +127,10 @@ impl Leader {
             let commands = match entry.kind {
                 EntryKind::Normal if entry.data.is_empty() => VecDeque::new(),
                 EntryKind::Normal => match CommandBatch::decode(&entry.data) {
-                    Ok(batch) => batch.commands.into(),
+                    Ok(batch) => {
+                        self.note_origins(&batch);
+                        batch.commands.into()
+                    }
                     Err(error) => {
                         let what = format!(
                             "log entry {} cannot be understood ({error:?}): it was written by a \
@@ -145,6 +148,11 @@ impl Leader {
             let change = changes.then_some(entry);
             self.sequence.committed.push_back(Committed { index, term, commands, change });
         }
+    }
+
+    /// Whether nothing new is proposed before a shard has said how far it has come.
+    pub fn is_held_up(&self) -> bool {
+        !self.sequence.has_room()
     }
 
     /// Decides what can be decided. True if anything was.

@@ -49,6 +49,7 @@ impl Leader {
         if now.since(self.flushes.last_flush()) >= SEAL_AFTER {
             self.writer().seal();
         }
+        self.tell_commits(now);
         self.forget_forwards(now);
         self.introduce(now);
         self.resend_parts(now);
@@ -86,6 +87,7 @@ impl Leader {
             self.rounds.poll_deadline(),
             self.leave_deadline(),
             self.versions.poll_deadline().filter(|_| !self.stopping),
+            self.telling_deadline(),
         ];
         deadlines.into_iter().flatten().min()
     }

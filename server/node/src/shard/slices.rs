@@ -117,7 +117,6 @@ impl Shard {
             self.hub.compacted(main);
             self.compact_due = Some(main);
         }
-        self.report_progress();
     }
 
     /// Gives each own slice its changes: one look at each change, one copy of it.
@@ -139,7 +138,12 @@ impl Shard {
         }
     }
 
-    fn report_progress(&mut self) {
+    /// Tells the leader of all batches that were taken in since the last time, at once.
+    pub(super) fn report_progress(&mut self) {
+        if self.seq_told == self.seq_seen {
+            return;
+        }
+        self.seq_told = self.seq_seen;
         let (mut file_bytes, mut used_bytes) = (0, 0);
         for slice in self.slices.iter() {
             let sizes = slice.sizes();

@@ -249,6 +249,7 @@ impl Shard {
         self.proposals.clear();
         self.compact_due = None;
         self.seq_seen = 0;
+        self.seq_told = 0;
         self.out.retain(|effect| !matches!(effect, ShardEffect::Io { .. }));
         self.staging.clearing.clear();
         self.store = Presence::Retiring;
