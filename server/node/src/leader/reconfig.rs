@@ -52,7 +52,7 @@ impl Leader {
     fn may_remove(&self, now: Instant, id: u64) -> Result<(), ApiError> {
         match self.config.reconfig {
             Reconfig::Strict => self.electorate().may_remove(now, &self.contacts, id),
-            Reconfig::Lenient => Ok(()),
+            Reconfig::Lenient => self.electorate().leaves_a_voter(id),
         }
     }
 
@@ -111,6 +111,15 @@ impl Electorate<'_> {
         let up = self.voters().filter(|voter| self.is_steady(now, contacts, voter.id)).count();
         match up < 2 + (voters - 1) / 2 {
             true => Err(ApiError::Unhealthy),
+            false => Ok(()),
+        }
+    }
+
+    /// A group without voters is none: etcd's members would panic when they apply that, and again
+    /// whenever they are started.
+    fn leaves_a_voter(&self, id: u64) -> Result<(), ApiError> {
+        match self.voters().all(|voter| voter.id == id) {
+            true => Err(ApiError::MemberNotEnoughStarted),
             false => Ok(()),
         }
     }
@@ -228,6 +237,18 @@ mod tests {
         assert_eq!(remove(&one, &[], 1), Err(ApiError::MemberNotEnoughStarted));
         let four = [three.as_slice(), &[member(4, MemberRole::Learner, "started")]].concat();
         assert_eq!(remove(&four, &[], 4), Ok(()), "learners are never protected");
+    }
+
+    #[test]
+    fn the_last_voter_stays_whatever_the_check_is() {
+        let rest = |members: &[Member], id| {
+            ask(members, &[], |electorate, _| electorate.leaves_a_voter(id))
+        };
+        let two = [member(1, MemberRole::Voter, ""), member(4, MemberRole::Learner, "started")];
+        assert_eq!(rest(&two, 1), Err(ApiError::MemberNotEnoughStarted));
+        assert_eq!(rest(&two, 4), Ok(()));
+        let three = [1, 2, 3].map(|id| member(id, MemberRole::Voter, ""));
+        assert_eq!(rest(&three, 1), Ok(()), "the check that protects a quorum is off");
     }
 
     #[test]
