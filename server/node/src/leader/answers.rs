@@ -155,6 +155,7 @@ impl Leader {
                     self.out.push_back(LeaderEffect::ToShard { shard, message });
                 }
                 Waiter::Check => self.check_confirmed(),
+                Waiter::Arrival => self.arrived(),
                 Waiter::Ask { asker, question } if self.sequence.blocked() => {
                     self.rounds.ask(asker, question);
                 }

@@ -104,6 +104,7 @@ enum Initial {
 
 struct Comparison {
     kind: What,
+    /// When peers were asked.
     since: Instant,
     own: Option<HashAt>,
     /// Peers by the number of the question that they have not answered.
@@ -233,6 +234,8 @@ impl Leader {
 
     fn begin_comparison(&mut self, now: Instant, kind: What) {
         self.checks.under_way = Some(Comparison::new(kind, now));
+        // What was decided goes to the shards before the question.
+        self.send_batch();
         self.hash_here(For::Comparison, HashWant::At(0));
     }
 
@@ -260,6 +263,7 @@ impl Leader {
         let peers: Vec<u64> = peers.filter(|peer| *peer != member).collect();
         let under_way = self.checks.under_way.as_mut().expect("it has begun");
         under_way.own = Some(own);
+        under_way.since = now;
         under_way.stage = Stage::Asking;
         peers.into_iter().for_each(|peer| self.ask_hash(peer, own.revision));
         self.settle_comparison(now);

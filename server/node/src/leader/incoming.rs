@@ -373,7 +373,7 @@ impl Leader {
         // It went on alone once, when the process started.
         config.restart = Restart::WithCluster;
         let mut anew = Leader::new(now, config);
-        anew.publication = self.publication;
+        anew.publication = self.publication.kept();
         anew.role.serving = self.role.serving;
         anew.config.checks.at_start = AtStart::Serve;
         anew.stopping = self.stopping;

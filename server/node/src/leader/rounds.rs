@@ -25,6 +25,8 @@ pub enum Waiter {
     },
     /// A comparison of members, which is judged only by a leader.
     Check,
+    /// This member, which serves nobody before it has applied what was committed when it started.
+    Arrival,
     /// A question of a call.
     Ask {
         /// Whose.
@@ -86,6 +88,11 @@ impl Rounds {
         self.gathering.push(Waiter::Check);
     }
 
+    /// This member wants to have all that is committed.
+    pub fn arrive(&mut self) {
+        self.gathering.push(Waiter::Arrival);
+    }
+
     /// Somebody asks something.
     pub fn ask(&mut self, asker: Asker, question: Question) {
         self.gathering.push(Waiter::Ask { asker, question });
@@ -95,7 +102,7 @@ impl Rounds {
     pub fn forget(&mut self, asker: Asker) {
         let waits = |waiter: &Waiter| match waiter {
             Waiter::Ask { asker: asked, .. } => *asked != asker,
-            Waiter::Read { .. } | Waiter::Check => true,
+            Waiter::Read { .. } | Waiter::Check | Waiter::Arrival => true,
         };
         self.gathering.retain(waits);
         if let Some(round) = &mut self.in_flight {

@@ -22,10 +22,32 @@ use crate::shard::Side;
 pub enum Publication {
     /// Nothing was said.
     Unsent,
+    /// Until what was committed when it began is applied here.
+    Arriving,
+    /// It is. Nothing was said yet.
+    Arrived,
     /// Proposed then.
     Sent(Instant),
     /// Decided.
     Done,
+}
+
+impl Publication {
+    /// Whether what is applied is what the cluster has, and no past of it.
+    pub fn has_arrived(self) -> bool {
+        match self {
+            Publication::Unsent | Publication::Arriving => false,
+            Publication::Arrived | Publication::Sent(_) | Publication::Done => true,
+        }
+    }
+
+    /// What of it stays true for a machine that starts again.
+    pub fn kept(self) -> Publication {
+        match self {
+            Publication::Unsent | Publication::Arriving => Publication::Unsent,
+            Publication::Arrived | Publication::Sent(_) | Publication::Done => self,
+        }
+    }
 }
 
 /// An idle log is sealed after this long.
@@ -117,9 +139,9 @@ impl Leader {
     /// leads; again, if that is not decided in time.
     pub(super) fn publish_if_due(&mut self, now: Instant) {
         let due = match self.publication {
-            Publication::Unsent => true,
+            Publication::Unsent | Publication::Arrived => true,
             Publication::Sent(since) => self.config.election_timeout * 2 <= now.since(since),
-            Publication::Done => false,
+            Publication::Arriving | Publication::Done => false,
         };
         if !due || self.stopping {
             return;
@@ -130,7 +152,14 @@ impl Leader {
             true => self.sequencer.leases().is_primary(),
             false => self.role.leader != 0,
         };
-        if !listed || !led || self.is_unchecked(now) {
+        if !listed || !led {
+            return;
+        }
+        if self.publication == Publication::Unsent {
+            self.publication = Publication::Arriving;
+            return self.rounds.arrive();
+        }
+        if self.is_unchecked(now) {
             return;
         }
         self.publication = Publication::Sent(now);
@@ -141,6 +170,14 @@ impl Leader {
         };
         let member = self.config.member_id;
         self.proposals.push(None, member, |origin| Command::member_attributes(origin, &attributes));
+    }
+
+    /// What was committed when it began is applied here.
+    pub(super) fn arrived(&mut self) {
+        if self.publication == Publication::Arriving {
+            self.publication = Publication::Arrived;
+            self.check_fit();
+        }
     }
 
     /// Tells every shard what it should know of the member.

@@ -210,7 +210,8 @@ impl Leader {
         if let Some(version) = cluster {
             self.versions.told = Some(version);
             self.report(Report::Version(VersionNews::Found { version, target }));
-            self.check_fit();
+            // The log may say more: whoever starts looks when it has arrived.
+            self.check_fit_if_known();
         }
     }
 
@@ -219,7 +220,7 @@ impl Leader {
         let Some(to) = self.standing().cluster else { return };
         let from = self.versions.told.replace(to);
         self.report(Report::Version(VersionNews::Changed { from, to }));
-        self.check_fit();
+        self.check_fit_if_known();
     }
 
     /// The leader's own command that set the version was decided.
@@ -240,7 +241,16 @@ impl Leader {
         }
     }
 
-    fn check_fit(&mut self) {
+    /// A member that has only begun to read its log back does not know the cluster's version: a
+    /// downgrade may stand further on.
+    fn check_fit_if_known(&mut self) {
+        if self.publication.has_arrived() {
+            self.check_fit();
+        }
+    }
+
+    /// Whether this member is one that the cluster can have.
+    pub(super) fn check_fit(&mut self) {
         let (server, standing) = (self.config.version, self.standing());
         let Some(cluster) = standing.cluster else { return };
         match versions::fit(server, standing) {
