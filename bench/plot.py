@@ -59,7 +59,8 @@ def draw(found, title):
             middle = statistics.median(values)
             axes.plot(values, [y] * len(values), ".", color=COLOURS[name], markersize=5)
             axes.plot(middle, y, "D", color=COLOURS[name], label=name if at == 0 else None)
-            axes.annotate(f" {middle:.3g}", (max(values), y), va="center")
+            axes.annotate(f"{middle:.3g}", (max(values), y), (8, 0),
+                          textcoords="offset points", va="center")
     axes.set_yticks(range(len(found)), list(found))
     axes.invert_yaxis()
     axes.set_xscale("log")
