@@ -45,6 +45,17 @@ fn until(world: &mut World, what: &str, done: impl Fn(&World) -> bool) {
     }
 }
 
+/// What the world refuses to go on with.
+fn await_wrong(world: &mut World) -> String {
+    let deadline = world.now + PATIENCE;
+    loop {
+        match world.step() {
+            Ok(_) => assert!(world.now < deadline, "all is well; {}", world.describe()),
+            Err(wrong) => return wrong,
+        }
+    }
+}
+
 fn ask<Q: Message, A: Message + Default>(
     world: &mut World,
     member: u64,
@@ -135,13 +146,7 @@ fn a_member_that_finds_another_store_at_its_peers_does_not_serve() {
         }
         world.crash(2);
         world.start(2, Ending::Open);
-        let deadline = world.now + PATIENCE;
-        let wrong = loop {
-            match world.step() {
-                Ok(_) => assert!(world.now < deadline, "seed {seed}: {}", world.describe()),
-                Err(wrong) => break wrong,
-            }
-        };
+        let wrong = await_wrong(&mut world);
         assert!(wrong.contains("member 2 finds other data at its peers"), "{wrong}");
         assert!(!world.member(2).is_serving());
     }
@@ -213,12 +218,6 @@ fn a_server_older_than_its_cluster_does_not_serve() {
     world.crash(2);
     world.prepare(2, |member| member.server = OLD);
     world.start(2, Ending::Open);
-    let deadline = world.now + PATIENCE;
-    let wrong = loop {
-        match world.step() {
-            Ok(_) => assert!(world.now < deadline, "{}", world.describe()),
-            Err(wrong) => break wrong,
-        }
-    };
+    let wrong = await_wrong(&mut world);
     assert!(wrong.contains("member 2 is too old"), "{wrong}");
 }

@@ -314,7 +314,10 @@ impl Operator {
             && self.suspects.is_empty()
             && self.unsure.is_empty()
             && world.logs.open_changes().is_empty();
-        let sound = voters.iter().all(|id| used.contains(id));
+        // Who has not heard of the newest voter counts a majority without it: one that is needed.
+        let aware =
+            |id: &u64| voters.iter().all(|other| other == id || world.member(*id).knows(*other));
+        let sound = voters.iter().all(|id| used.contains(id) && aware(id));
         if world.shape.decay == Decay::None || !calm || !sound || voters.len() < 3 {
             return;
         }
