@@ -388,7 +388,7 @@ pub struct Leader {
     changes: Changes,
     contacts: Contacts,
     heard_of: HeardOf,
-    /// When this member, if it leads, next tells silent peers who the members are.
+    /// When this member next tells silent peers who the members are.
     introduce_at: Instant,
     transfers: Transfers,
     catch_up: CatchUp,

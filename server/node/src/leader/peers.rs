@@ -205,10 +205,12 @@ impl Leader {
                 members.filter(|id| !heard.contains(id)).collect()
             }
         };
+        if silent.is_empty() {
+            return;
+        }
+        let note = PeerNote::Answer { number: WHO, answer: PeerAnswer::Members(self.members()) };
         for to in silent {
-            let answer = PeerAnswer::Members(self.members());
-            let note = PeerNote::Answer { number: WHO, answer };
-            self.out.push_back(LeaderEffect::Send { to, note });
+            self.out.push_back(LeaderEffect::Send { to, note: note.clone() });
         }
     }
 

@@ -8,8 +8,9 @@ use std::time::Duration;
 use base::Instant;
 use bytes::Bytes;
 
-/// While so many bytes are on their way no further piece is made. With the one that goes beyond
-/// it, this fits into what streams to peers queue, so a piece is lost with its stream only.
+/// While so many bytes are on their way no further piece is made. With one more piece of values of
+/// the usual size this is less than what streams to peers queue, so a piece is lost only with its
+/// stream; a larger one may find the queue full, and goes again.
 const WINDOW_BYTES: usize = 2 << 20;
 /// Without a word of the peer for so long, all that is on its way goes again.
 const PATIENCE_MIN: Duration = Duration::from_secs(1);

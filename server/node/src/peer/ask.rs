@@ -51,8 +51,8 @@ pub enum PeerAsk {
         /// Which.
         id: u64,
     },
-    /// Who is a member, as you know it? The question has the number 0, which no other has; a
-    /// leader also tells it unasked.
+    /// Who is a member, as you know it? The question has the number 0, which no other has; peers
+    /// from which nothing comes are also told unasked.
     Members,
     /// Of which version are you? Everybody answers.
     Version,
